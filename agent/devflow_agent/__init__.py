@@ -1,0 +1,1 @@
+"""The agent on a developer's PC: records the work locally and, if asked to, syncs it."""

@@ -1,0 +1,41 @@
+-- The local-only store: what was observed, where, and how far the collectors have read.
+
+CREATE TABLE projects (
+    id          TEXT PRIMARY KEY,           -- UUID v4, known to this PC only
+    name        TEXT NOT NULL,
+    path        TEXT NOT NULL UNIQUE,       -- the work tree's top folder
+    git_dir     TEXT NOT NULL UNIQUE,       -- the common git directory: one for all work trees
+    created_at  INTEGER NOT NULL            -- Unix milliseconds UTC, as everywhere
+) STRICT;
+
+CREATE TABLE events (
+    local_id    INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: the order of recording
+    id          TEXT NOT NULL UNIQUE,
+    timestamp   INTEGER NOT NULL,
+    project_id  TEXT NOT NULL REFERENCES projects (id),
+    event_type  TEXT NOT NULL,
+    event_data  TEXT NOT NULL                       -- canonical JSON, fixed when recorded
+) STRICT;
+
+CREATE INDEX events_by_project_time ON events (project_id, timestamp);
+
+-- Counted in the same transaction as the events, so that no command ever counts rows.
+CREATE TABLE event_counts (
+    project_id  TEXT NOT NULL REFERENCES projects (id),
+    event_type  TEXT NOT NULL,
+    count       INTEGER NOT NULL,
+    PRIMARY KEY (project_id, event_type)
+) STRICT, WITHOUT ROWID;
+
+-- The tips the git collector last saw: what is new is what they do not reach.
+CREATE TABLE git_refs (
+    project_id  TEXT NOT NULL REFERENCES projects (id),
+    ref         TEXT NOT NULL,
+    sha         TEXT NOT NULL,
+    PRIMARY KEY (project_id, ref)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE settings (
+    key         TEXT PRIMARY KEY,
+    value       TEXT NOT NULL               -- JSON
+) STRICT, WITHOUT ROWID;

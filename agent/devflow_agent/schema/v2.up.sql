@@ -1,0 +1,41 @@
+-- What sync needs beside each event. Old rows become pending: they were never sent.
+
+ALTER TABLE events ADD COLUMN sync_status TEXT NOT NULL DEFAULT 'pending'
+    CHECK (sync_status IN ('pending', 'synced', 'failed'));
+ALTER TABLE events ADD COLUMN sync_attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN last_sync_error TEXT;
+ALTER TABLE events ADD COLUMN synced_at INTEGER;
+
+-- Small however long the history is: only what still waits stands in it.
+CREATE INDEX events_pending ON events (project_id, local_id) WHERE sync_status = 'pending';
+CREATE INDEX events_failed ON events (local_id) WHERE sync_status = 'failed';
+
+CREATE TABLE sync_counts (
+    project_id  TEXT NOT NULL REFERENCES projects (id),
+    sync_status TEXT NOT NULL,
+    count       INTEGER NOT NULL,
+    PRIMARY KEY (project_id, sync_status)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO sync_counts (project_id, sync_status, count)
+    SELECT project_id, 'pending', sum(count) FROM event_counts GROUP BY project_id;
+
+-- The server's project that this one reports to; no row, nothing is sent.
+CREATE TABLE sync_projects (
+    project_id  TEXT PRIMARY KEY REFERENCES projects (id),
+    remote_id   TEXT NOT NULL,
+    remote_name TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row an attempt to send, newest last.
+CREATE TABLE sync_logs (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    timestamp   INTEGER NOT NULL,
+    sent        INTEGER NOT NULL,
+    synced      INTEGER NOT NULL,
+    failed      INTEGER NOT NULL,
+    bytes       INTEGER NOT NULL,           -- compressed, as sent
+    latency_ms  INTEGER,                    -- null where no answer came
+    outcome     TEXT NOT NULL,              -- ok | partial | offline | unauthorized | refused | too_large
+    detail      TEXT NOT NULL
+) STRICT;

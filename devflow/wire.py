@@ -1,0 +1,409 @@
+"""The contract: what may leave a developer's machine, and what the server answers.
+
+All that agent and server share. JSON names are camelCase, Python names snake_case. Every
+event type has a closed set of fields, so there is no place a file's content, a commit
+message or a command line could travel in; a new field is a new protocol version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from devflow.errors import Invalid
+
+PROTOCOL: Final = 1
+"""Sent by the agent in ``DevFlow-Protocol``; a server that speaks another one answers 426."""
+
+PROTOCOL_HEADER: Final = "DevFlow-Protocol"
+SERVER_HEADER: Final = "DevFlow-Server"
+"""Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
+
+MAX_BATCH_EVENTS: Final = 1_000
+MAX_BODY_BYTES: Final = 1 << 20
+MAX_INFLATED_BYTES: Final = 8 << 20
+MAX_EVENT_BYTES: Final = 32_768
+MAX_TIMESTAMP_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999
+MAX_PATH: Final = 4_096
+
+# Only the canonical form, so that an answer repeats an id letter for letter.
+EventId = Annotated[
+    str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+]
+Millis = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP_MS)]
+Count = Annotated[int, Meta(ge=0, le=2**40)]
+LocalId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+FilePath = Annotated[str, Meta(min_length=1, max_length=MAX_PATH)]
+RefName = Annotated[str, Meta(min_length=1, max_length=1_024)]
+Sha = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
+AuthorKey = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class EventType(StrEnum):
+    FILE_SAVED = "file.saved"
+    FILE_CREATED = "file.created"
+    FILE_DELETED = "file.deleted"
+    FILE_RENAMED = "file.renamed"
+    COMMIT = "git.commit"
+    MERGE = "git.merge"
+    COMMIT_FILES = "git.commit_files"
+    BRANCH_SWITCHED = "git.branch_switched"
+    BRANCH_CREATED = "git.branch_created"
+    BRANCH_DELETED = "git.branch_deleted"
+    TAG_CREATED = "git.tag_created"
+
+
+class _Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of every ``eventData``: immutable, closed, camelCase on the wire."""
+
+
+class FileSaved(_Data, frozen=True):
+    path: FilePath
+    size_bytes: Count
+
+
+class FileCreated(_Data, frozen=True):
+    path: FilePath
+    size_bytes: Count
+
+
+class FileDeleted(_Data, frozen=True):
+    path: FilePath
+
+
+class FileRenamed(_Data, frozen=True):
+    path: FilePath
+    old_path: FilePath
+
+
+class FileChange(_Data, frozen=True, omit_defaults=True):
+    """One line of ``git log --numstat``: a binary file has no line counts."""
+
+    path: FilePath
+    insertions: Count | None = None
+    deletions: Count | None = None
+    old_path: FilePath | None = None
+
+
+class Commit(_Data, frozen=True):
+    """A commit with at most one parent, counted against it (a root against the empty tree).
+
+    ``insertions``, ``deletions`` and ``files_changed`` are of the whole commit; ``files`` is
+    its first part, the rest follows in ``CommitFiles``.
+    """
+
+    sha: Sha
+    parents: Annotated[list[Sha], Meta(max_length=1)]
+    author: AuthorKey
+    committer: AuthorKey
+    committed_at: Millis
+    insertions: Count
+    deletions: Count
+    files_changed: Count
+    files: list[FileChange]
+
+
+class Merge(_Data, frozen=True):
+    """A commit with two parents or more. As in ``git log``, a merge itself changes no lines."""
+
+    sha: Sha
+    parents: Annotated[list[Sha], Meta(min_length=2, max_length=256)]
+    author: AuthorKey
+    committer: AuthorKey
+    committed_at: Millis
+
+
+class CommitFiles(_Data, frozen=True):
+    """More files of a commit that does not fit one event; ``part`` counts from 2."""
+
+    sha: Sha
+    author: AuthorKey
+    part: Annotated[int, Meta(ge=2, le=1_000_000)]
+    files: Annotated[list[FileChange], Meta(min_length=1)]
+
+
+class BranchSwitched(_Data, frozen=True):
+    """``None`` for a detached HEAD."""
+
+    branch: RefName | None
+    previous: RefName | None
+
+
+class BranchCreated(_Data, frozen=True):
+    branch: RefName
+    sha: Sha
+
+
+class BranchDeleted(_Data, frozen=True):
+    """``sha`` is the last commit the branch was seen at."""
+
+    branch: RefName
+    sha: Sha
+
+
+class TagCreated(_Data, frozen=True):
+    """``author`` is the tagger of an annotated tag; a light tag does not say who made it."""
+
+    tag: RefName
+    sha: Sha
+    author: AuthorKey | None
+
+
+EventData = (
+    FileSaved
+    | FileCreated
+    | FileDeleted
+    | FileRenamed
+    | Commit
+    | Merge
+    | CommitFiles
+    | BranchSwitched
+    | BranchCreated
+    | BranchDeleted
+    | TagCreated
+)
+
+DATA: Final[dict[EventType, type[EventData]]] = {
+    EventType.FILE_SAVED: FileSaved,
+    EventType.FILE_CREATED: FileCreated,
+    EventType.FILE_DELETED: FileDeleted,
+    EventType.FILE_RENAMED: FileRenamed,
+    EventType.COMMIT: Commit,
+    EventType.MERGE: Merge,
+    EventType.COMMIT_FILES: CommitFiles,
+    EventType.BRANCH_SWITCHED: BranchSwitched,
+    EventType.BRANCH_CREATED: BranchCreated,
+    EventType.BRANCH_DELETED: BranchDeleted,
+    EventType.TAG_CREATED: TagCreated,
+}
+TYPE_OF: Final[dict[type[EventData], EventType]] = {data: kind for kind, data in DATA.items()}
+
+
+class SyncEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """An immutable observation. ``timestamp`` is Unix milliseconds UTC, ``id`` a UUID v4."""
+
+    id: EventId
+    timestamp: Millis
+    device_id: UUID
+    user_id: UUID
+    project_id: UUID
+    local_id: LocalId
+    event_type: EventType
+    event_data: Raw
+
+
+class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """The body of ``POST /sync/events``. Events stay raw, so that each is judged alone."""
+
+    events: list[Raw]
+    device_id: UUID
+
+
+class ErrorCode(StrEnum):
+    """Why the server did not take one event."""
+
+    INVALID = "invalid"
+    CONFLICT = "conflict"
+    PROJECT = "project"
+    DEVICE = "device"
+    PERSON = "person"
+
+
+class Refusal(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``index`` is the event's place in the batch, for one whose id could not be read."""
+
+    id: str
+    index: int
+    code: ErrorCode
+    message: str
+    retryable: bool
+
+
+class BatchResult(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Every id sent stands in exactly one of ``synced_ids`` and ``errors``."""
+
+    success: bool
+    synced_ids: list[str]
+    errors: list[Refusal]
+
+
+class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """``POST /auth/login``. With a ``device_id`` the token is bound to that PC and may upload."""
+
+    email: Annotated[str, Meta(min_length=3, max_length=320)]
+    password: Annotated[str, Meta(min_length=1, max_length=1_024)]
+    device_id: UUID | None = None
+    device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class Refresh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=1_024)]
+
+
+class Tokens(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``expires_at`` is when ``token`` ends, in Unix milliseconds."""
+
+    token: str
+    user_id: UUID
+    refresh_token: str
+    expires_at: int
+
+
+class Authors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """``PUT /sync/authors``: the author keys that are the signed-in person."""
+
+    authors: Annotated[list[AuthorKey], Meta(max_length=100)]
+
+
+class Project(Struct, frozen=True, kw_only=True, rename="camel"):
+    project_id: UUID
+    name: str
+
+
+class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/projects``: where the signed-in person may send events."""
+
+    projects: list[Project]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An error body, ``application/problem+json`` (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+
+
+class Received(Struct, frozen=True, kw_only=True):
+    """One event of a batch after every check that needs no database.
+
+    ``data_json`` is the canonical form: closed fields in declared order, whatever came.
+    """
+
+    id: UUID
+    timestamp: int
+    device_id: UUID
+    user_id: UUID
+    project_id: UUID
+    local_id: int
+    event_type: EventType
+    data: Any  # one of EventData; msgspec cannot hold a union of untagged structs
+    data_json: bytes
+
+
+_T = TypeVar("_T")
+_encoder = msgspec.json.Encoder()
+_batch = msgspec.json.Decoder(Batch)
+_event = msgspec.json.Decoder(SyncEvent)
+_data: Final[dict[EventType, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(data) for kind, data in DATA.items()
+}
+_MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def encode(message: Struct) -> bytes:
+    """JSON in UTF-8; for an event's data these are its canonical bytes."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes, expected: type[_T]) -> _T:
+    """Raise Invalid with the path of the first wrong field and what was expected there."""
+    try:
+        return msgspec.json.decode(body, type=expected)
+    except _MALFORMED as error:
+        raise Invalid(str(error)) from error
+
+
+def decode_batch(body: bytes) -> Batch:
+    """The envelope only; its events are still raw. Raise Invalid if it is not a batch at all."""
+    try:
+        batch = _batch.decode(body)
+    except _MALFORMED as error:
+        raise Invalid(str(error)) from error
+    if len(batch.events) > MAX_BATCH_EVENTS:
+        raise Invalid(f"expected at most {MAX_BATCH_EVENTS} events a batch, got {len(batch.events)}")
+    return batch
+
+
+def receive(raw: Raw) -> Received:
+    """One event of a batch, fully checked; raise Invalid saying what was expected and what came."""
+    body = bytes(raw)
+    if len(body) > MAX_EVENT_BYTES:
+        raise Invalid(f"expected at most {MAX_EVENT_BYTES} bytes an event, got {len(body)}")
+    try:
+        event = _event.decode(body)
+        data = _data[event.event_type].decode(event.event_data)
+        data_json = _encoder.encode(data)
+    except _MALFORMED as error:
+        raise Invalid(str(error)) from error
+    # JSON may carry a NUL, PostgreSQL text may not.
+    if b"\\u0000" in data_json:
+        raise Invalid("expected text without the NUL character - at `$.eventData`")
+    return Received(
+        id=UUID(event.id),
+        timestamp=event.timestamp,
+        device_id=event.device_id,
+        user_id=event.user_id,
+        project_id=event.project_id,
+        local_id=event.local_id,
+        event_type=event.event_type,
+        data=data,
+        data_json=data_json,
+    )
+
+
+def claimed_id(raw: Raw) -> str:
+    """The id an event that ``receive`` refused goes by, or "" if it has none that can be read."""
+    try:
+        return msgspec.json.decode(raw, type=_IdOnly).id
+    except _MALFORMED:
+        return ""
+
+
+class _IdOnly(Struct):
+    id: Annotated[str, Meta(max_length=64)]
+
+
+def fact_id(kind: EventType, *parts: str) -> UUID:
+    """The id of a fact that every clone of a repository knows, as a UUID v4.
+
+    The same commit seen on two PCs, or imported twice, is one event: its id is drawn from its
+    hash instead of chance. SHA-256 of the parts, cut to the 122 free bits.
+    """
+    digest = hashlib.sha256("\x00".join((kind, *parts)).encode()).digest()
+    return UUID(bytes=digest[:16], version=4)
+
+
+def author_key(email: str) -> str:
+    """Who wrote a commit, without saying it: 16 bytes of SHA-256 of the e-mail address, in hex.
+
+    A server can recognise the addresses its people gave it; those of strangers stay unknown to it.
+    """
+    return hashlib.sha256(email.strip().lower().encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def author_of(data: EventData) -> str | None:
+    """The author key an event names, ``None`` where it names nobody."""
+    return data.author if isinstance(data, Commit | Merge | CommitFiles | TagCreated) else None
+
+
+def names_author(data: EventData) -> bool:
+    """True for what somebody else may have done; all other events are the device owner's own acts."""
+    return isinstance(data, Commit | Merge | CommitFiles | TagCreated)
+
+
+def paths_of(data: EventData) -> list[str]:
+    """The files an event says were changed; a renamed file counts under its new name."""
+    match data:
+        case FileSaved(path=path) | FileCreated(path=path) | FileDeleted(path=path) | FileRenamed(path=path):
+            return [path]
+        case Commit(files=files) | CommitFiles(files=files):
+            return [change.path for change in files]
+        case _:
+            return []
