@@ -28,7 +28,8 @@ MAX_BATCH_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_INFLATED_BYTES: Final = 8 << 20
 MAX_EVENT_BYTES: Final = 32_768
-MAX_TIMESTAMP_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999
+# The last millisecond of 9998: calendars end with 9999, and a window has to end after its events.
+MAX_TIMESTAMP_MS: Final = 253_370_764_799_999
 MAX_PATH: Final = 4_096
 
 # Only the canonical form, so that an answer repeats an id letter for letter.

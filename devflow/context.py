@@ -1,0 +1,49 @@
+"""What a running server is made of, put together once and handed to all that needs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from devflow import crypto, workspace
+from devflow.config import Settings
+from devflow.db import Database
+from devflow.rollups import Calendar
+
+
+def now_ms() -> int:
+    """The wall clock in Unix milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Settings, database and keys of one server; ``now`` is its clock, in Unix milliseconds UTC."""
+
+    settings: Settings
+    database: Database
+    server_id: UUID
+    calendar: Calendar
+    cookie_key: bytes
+    token_key: bytes
+    now: Callable[[], int]
+
+    @classmethod
+    def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:
+        """Open what the settings name; the database must be migrated. Raise Invalid if it is not."""
+        settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        master = crypto.master_key(settings.secret_key, settings.data_path)
+        database = Database(settings.database)
+        with database.reading() as session:
+            server_id = workspace.server_id(session)
+        return cls(
+            settings=settings,
+            database=database,
+            server_id=server_id,
+            calendar=Calendar(settings.zone, settings.idle_limit_ms),
+            cookie_key=crypto.derive(master, "cookie"),
+            token_key=crypto.derive(master, "token"),
+            now=now,
+        )

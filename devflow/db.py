@@ -1,0 +1,152 @@
+"""The database: engines, transactions, and everything that differs between SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    column,
+    create_engine,
+    event,
+    inspect,
+    values,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
+
+BUSY_TIMEOUT_S: Final = 30
+ATTEMPTS: Final = 3
+T = TypeVar("T")
+
+# SQLite numbers rows by itself only in a column declared INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Database:
+    """Sessions to read with and transactions to write with, on either database.
+
+    On SQLite all writing goes through one connection, which also does the checkpoints:
+    releases up to 3.51.2 can corrupt the file when several connections do either. Readers
+    never block it, nor it them (WAL).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        if self.is_sqlite:
+            self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
+            self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=16, query_only=True)
+        else:
+            self._writer = self._reader = create_engine(url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that may write; migrations and tests use it."""
+        return self._writer
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """One consistent view; nothing can be written on SQLite, nothing is kept on PostgreSQL."""
+        with Session(self._reader) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction, committed at the end of the block, rolled back if it raises."""
+        with Session(self._writer) as session, session.begin():
+            yield session
+
+    def transact(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in a transaction, and again if PostgreSQL chose it as a deadlock's victim."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self.writing() as session:
+                    return work(session)
+            except OperationalError as error:
+                if attempt == ATTEMPTS or not _may_succeed_again(error):
+                    raise
+                time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+def _sqlite_engine(url: str, *, begin: str, pool_size: int, query_only: bool) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _may_succeed_again(error: OperationalError) -> bool:
+    # 40001 serialization_failure, 40P01 deadlock_detected
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
+def upsert(
+    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, update: Sequence[str]
+) -> None:
+    """Insert ``rows``; where the primary key is taken, overwrite the columns named in ``update``.
+
+    The row is locked either way, which DO NOTHING would not do.
+    """
+    if not rows:
+        return
+    statement = _insert(session, model)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(inspect(model).primary_key),
+        set_={name: statement.excluded[name] for name in update},
+    )
+    session.execute(statement, list(rows))
+
+
+def insert_new(
+    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, unique: Sequence[str]
+) -> None:
+    """Insert the ``rows`` whose ``unique`` columns are not taken yet."""
+    if rows:
+        session.execute(_insert(session, model).on_conflict_do_nothing(index_elements=unique), list(rows))
+
+
+def _insert(session: Session, model: type[Any]) -> postgresql.Insert | sqlite.Insert:
+    dialect = session.get_bind().dialect.name
+    return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
+
+
+def ranges(spans: Sequence[tuple[int, int]], name: str = "ranges") -> CTE:
+    """The half-open ``spans`` as rows (``low``, ``high``), to join a table with in one statement."""
+    return (
+        values(column("low", BigInteger), column("high", BigInteger), name=name).data(list(spans)).cte(name)
+    )

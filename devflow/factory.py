@@ -1,0 +1,22 @@
+"""The wiring: one Flask app out of one context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from flask import Flask
+
+from devflow.context import Context
+from devflow.web import api, current, errors, htmx, pages, security, session
+
+ROOT: Final = Path(__file__).parent.parent
+
+
+def create_app(context: Context) -> Flask:
+    app = Flask(__name__, root_path=str(ROOT))
+    app.extensions["devflow"] = context
+    app.secret_key = context.cookie_key
+    for part in (current, htmx, security, session, errors, api, pages):
+        part.init_app(app)
+    return app

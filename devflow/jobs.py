@@ -1,0 +1,34 @@
+"""Background work: APScheduler derives the larger windows while the server runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from devflow import rollups
+from devflow.context import Context
+
+REFRESH_EVERY_S: Final = 1
+log = logging.getLogger(__name__)
+
+
+def start(context: Context) -> BackgroundScheduler:
+    """Start the jobs in this process; the caller shuts the scheduler down."""
+    scheduler = BackgroundScheduler(
+        timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 300}
+    )
+    scheduler.add_job(refresh, "interval", seconds=REFRESH_EVERY_S, args=[context], id="refresh")
+    scheduler.start()
+    return scheduler
+
+
+def refresh(context: Context) -> int:
+    """Derive every marked day, a transaction for each few hundred; return how many."""
+    total = 0
+    while count := context.database.transact(lambda session: rollups.refresh(session, context.calendar.zone)):
+        total += count
+    if total:
+        log.info("derived days, weeks and months of %d marked days", total)
+    return total

@@ -1,0 +1,375 @@
+"""Cells: what each person did in each project by hour, day, week and month.
+
+Hour cells are counted from the events anew, in the transaction that changed them, so they are
+exact at once whatever comes late, twice or in any order. Larger windows follow from hour cells;
+``refresh`` derives them where ``recount`` left a mark. Counting anew was chosen over adding up:
+the cost is a read of the few hours touched, and there is no drift to repair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pyroaring import BitMap
+from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from devflow import windows
+from devflow.db import ranges, upsert
+from devflow.models import Cell, Event, Mark, Project, Workspace
+from devflow.windows import Grain, Window
+from devflow.wire import EventType
+
+NOBODY: Final = 0
+"""The ``person_id`` of cells for what nobody known to this server did."""
+
+# Stored numbers; never reuse or reorder.
+TYPE_NUMBER: Final = {
+    EventType.FILE_SAVED: 1,
+    EventType.FILE_CREATED: 2,
+    EventType.FILE_DELETED: 3,
+    EventType.FILE_RENAMED: 4,
+    EventType.COMMIT: 5,
+    EventType.MERGE: 6,
+    EventType.COMMIT_FILES: 7,
+    EventType.BRANCH_SWITCHED: 8,
+    EventType.BRANCH_CREATED: 9,
+    EventType.BRANCH_DELETED: 10,
+    EventType.TAG_CREATED: 11,
+}
+_CHUNK: Final = 5_000
+_COMMITS: Final = {TYPE_NUMBER[EventType.COMMIT], TYPE_NUMBER[EventType.MERGE]}
+
+
+class Touched(NamedTuple):
+    """An event that was added, or given to a person, and so changes cells."""
+
+    person_id: int  # NOBODY for none
+    project_id: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What the windows are cut by."""
+
+    zone: ZoneInfo
+    idle_limit_ms: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """The numbers of one cell while they are counted."""
+
+    events: int = 0
+    commits: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    active_ms: int = 0
+    files: BitMap = field(default_factory=BitMap)
+
+    def add(self, other: Tally) -> None:
+        self.events += other.events
+        self.commits += other.commits
+        self.insertions += other.insertions
+        self.deletions += other.deletions
+        self.active_ms += other.active_ms
+        self.files |= other.files
+
+    @classmethod
+    def of(cls, cell: Any) -> Tally:
+        """Of a row of ``cells``."""
+        return cls(
+            cell.events,
+            cell.commits,
+            cell.insertions,
+            cell.deletions,
+            cell.active_ms,
+            BitMap.deserialize(cell.files),
+        )
+
+
+def lock(session: Session, project_ids: Iterable[int]) -> None:
+    """Lock the projects, in order of id, and move their generations: what follows changes their cells."""
+    for project_id in sorted(project_ids):
+        session.execute(
+            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1)
+        )
+
+
+def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) -> None:
+    """Count anew the hour cells that the touched events changed, and mark their days for ``refresh``.
+
+    The caller has locked the persons and projects of the events, and commits.
+    """
+    changed: set[tuple[int, int]] = set()
+    for person_id in sorted({event.person_id for event in touched} - {NOBODY}):
+        own = [event.timestamp for event in touched if event.person_id == person_id]
+        changed |= _recount_person(session, person_id, own, calendar)
+    for project_id in sorted({event.project_id for event in touched if event.person_id == NOBODY}):
+        own = [e.timestamp for e in touched if e.person_id == NOBODY and e.project_id == project_id]
+        changed |= _recount_nobody(session, project_id, own, calendar)
+    # Projects before marks, as refresh does, or the two would wait for each other for ever.
+    lock(session, {project_id for project_id, _ in changed})
+    days = {
+        (project_id, windows.window(Grain.DAY, hour, calendar.zone).start_ms) for project_id, hour in changed
+    }
+    upsert(
+        session,
+        Mark,
+        [{"project_id": project_id, "day": day} for project_id, day in sorted(days)],
+        update=["day"],
+    )
+
+
+def _recount_person(
+    session: Session, person_id: int, timestamps: Iterable[int], calendar: Calendar
+) -> set[tuple[int, int]]:
+    """All cells of the person in the hours that an event at these times can change.
+
+    That is any project's: a gap belongs to the project of its earlier event, and an event
+    in the middle of it hands the rest of it over.
+    """
+    limit = calendar.idle_limit_ms
+    hours = sorted(
+        {
+            hour
+            for t in timestamps
+            for hour in windows.spans_of(Grain.HOUR, t - limit, t + limit, calendar.zone)
+        }
+    )
+    spans = ranges(_merged([(hour.start_ms - limit, hour.end_ms + limit) for hour in hours]))
+    rows = session.execute(
+        select(*_COUNTED)
+        .join(spans, (Event.timestamp >= spans.c.low) & (Event.timestamp < spans.c.high))
+        .where(Event.person_id == person_id)
+        .order_by(Event.timestamp, Event.event_id)
+    ).all()
+    tallies = _by_hour(rows, hours)
+    for start, project_id, active_ms in _active(rows, hours, limit):
+        tallies.setdefault((project_id, start), Tally()).active_ms += active_ms
+    return _replace_hours(session, tallies, hours, Cell.person_id == person_id, person_id)
+
+
+def _recount_nobody(
+    session: Session, project_id: int, timestamps: Iterable[int], calendar: Calendar
+) -> set[tuple[int, int]]:
+    """The cells of events without a person; time at work is not theirs to count."""
+    hours = sorted({windows.window(Grain.HOUR, t, calendar.zone) for t in timestamps})
+    spans = ranges(_merged([(hour.start_ms, hour.end_ms) for hour in hours]))
+    rows = session.execute(
+        select(*_COUNTED)
+        .join(spans, (Event.timestamp >= spans.c.low) & (Event.timestamp < spans.c.high))
+        .where(Event.project_id == project_id, Event.person_id.is_(None))
+    ).all()
+    own = (Cell.person_id == NOBODY) & (Cell.project_id == project_id)
+    return _replace_hours(session, _by_hour(rows, hours), hours, own, NOBODY)
+
+
+_COUNTED: Final = (
+    Event.timestamp,
+    Event.project_id,
+    Event.event_type,
+    Event.insertions,
+    Event.deletions,
+    Event.files,
+)
+
+
+def _by_hour(rows: Sequence[Any], hours: Sequence[Window]) -> dict[tuple[int, int], Tally]:
+    """Tallies by (project, hour start), without time; rows outside the hours are left out."""
+    tallies: dict[tuple[int, int], Tally] = {}
+    hour_of = _Finder(hours)
+    for row in rows:
+        if (hour := hour_of(row.timestamp)) is None:
+            continue
+        tally = tallies.setdefault((row.project_id, hour.start_ms), Tally())
+        tally.events += 1
+        tally.commits += row.event_type in _COMMITS
+        tally.insertions += row.insertions
+        tally.deletions += row.deletions
+        tally.files.update(unpack_files(row.files))
+    return tallies
+
+
+def _active(
+    rows: Sequence[Any], hours: Sequence[Window], idle_limit_ms: int
+) -> Iterator[tuple[int, int, int]]:
+    """(hour start, project, milliseconds) of every gap of work, cut at the edges of the hours.
+
+    ``rows`` are one person's, in order of time; a gap belongs to the project of its earlier event.
+    """
+    hour_of = _Finder(hours)
+    for earlier, later in itertools.pairwise(rows):
+        if later.timestamp - earlier.timestamp > idle_limit_ms:
+            continue
+        at = earlier.timestamp
+        while at < later.timestamp:
+            hour = hour_of(at)
+            until = later.timestamp if hour is None else min(later.timestamp, hour.end_ms)
+            if hour is not None:
+                yield hour.start_ms, earlier.project_id, until - at
+            elif (follows := hour_of.next(at)) is not None and follows.start_ms < until:
+                until = follows.start_ms
+            at = until
+
+
+class _Finder:
+    """Which of the ordered windows holds an instant."""
+
+    def __init__(self, spans: Sequence[Window]) -> None:
+        self._spans = spans
+        self._starts = [span.start_ms for span in spans]
+
+    def __call__(self, timestamp: int) -> Window | None:
+        index = bisect_right(self._starts, timestamp) - 1
+        return self._spans[index] if index >= 0 and timestamp < self._spans[index].end_ms else None
+
+    def next(self, timestamp: int) -> Window | None:
+        index = bisect_right(self._starts, timestamp)
+        return self._spans[index] if index < len(self._spans) else None
+
+
+def _replace_hours(
+    session: Session,
+    tallies: dict[tuple[int, int], Tally],
+    hours: Sequence[Window],
+    own: ColumnElement[bool],
+    person_id: int,
+) -> set[tuple[int, int]]:
+    """Put the tallies in the place of all ``own`` cells of the hours; return (project, hour) of both."""
+    old = own & (Cell.grain == Grain.HOUR) & Cell.start.in_([hour.start_ms for hour in hours])
+    before = set(session.execute(select(Cell.project_id, Cell.start).where(old)).tuples())
+    if before:
+        session.execute(delete(Cell).where(old))
+    _insert_cells(
+        session,
+        Grain.HOUR,
+        {(project_id, start, person_id): tally for (project_id, start), tally in tallies.items()},
+    )
+    return before | set(tallies)
+
+
+def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
+    """Derive days, weeks and months of up to ``limit`` marked days of one project; return how many.
+
+    The project with the oldest mark comes first. The caller commits, and calls again until 0.
+    """
+    project_id = session.scalar(select(Mark.project_id).order_by(Mark.day).limit(1))
+    if project_id is None:
+        return 0
+    lock(session, [project_id])
+    marked = select(Mark.day).where(Mark.project_id == project_id)
+    days = session.scalars(marked.order_by(Mark.day).limit(limit)).all()
+    # An upload that touches one of these days from here on waits for us, and marks it anew.
+    session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
+    _derive(
+        session, project_id, Grain.DAY, [windows.window(Grain.DAY, day, zone) for day in days], Grain.HOUR
+    )
+    for grain in (Grain.WEEK, Grain.MONTH):
+        larger = sorted({windows.window(grain, day, zone) for day in days})
+        _derive(session, project_id, grain, larger, Grain.DAY)
+    return len(days)
+
+
+def _derive(session: Session, project_id: int, grain: Grain, spans: Sequence[Window], smaller: Grain) -> None:
+    """Replace the project's cells of the windows by the union of the smaller cells in them."""
+    inside = ranges([(span.start_ms, span.end_ms) for span in spans])
+    rows = session.execute(
+        select(Cell.__table__, inside.c.low.label("window_start"))
+        .join(inside, (Cell.start >= inside.c.low) & (Cell.start < inside.c.high))
+        .where(Cell.project_id == project_id, Cell.grain == smaller)
+    )
+    tallies: dict[tuple[int, int, int], Tally] = {}
+    for row in rows:
+        tallies.setdefault((project_id, row.window_start, row.person_id), Tally()).add(Tally.of(row))
+    session.execute(
+        delete(Cell).where(
+            Cell.project_id == project_id,
+            Cell.grain == grain,
+            Cell.start.in_([span.start_ms for span in spans]),
+        )
+    )
+    _insert_cells(session, grain, tallies)
+
+
+def rebuild(session: Session, calendar: Calendar) -> None:
+    """Count every cell anew from the events, as after a change of zone or idle limit. The caller commits."""
+    session.execute(delete(Cell))
+    session.execute(delete(Mark))
+    for project_id, person_id in session.execute(
+        select(Event.project_id, Event.person_id).distinct().order_by(Event.project_id)
+    ).all():
+        times = select(Event.timestamp).where(Event.project_id == project_id)
+        person = Event.person_id.is_(None) if person_id is None else Event.person_id == person_id
+        for chunk in session.scalars(times.where(person).order_by(Event.timestamp)).partitions(_CHUNK):
+            recount(session, [Touched(person_id or NOBODY, project_id, t) for t in chunk], calendar)
+    while refresh(session, calendar.zone):
+        pass
+
+
+def adopt(session: Session, calendar: Calendar) -> bool:
+    """Make the calendar the workspace's; if it was another, rebuild and return True. The caller commits."""
+    workspace = session.scalars(select(Workspace)).one()
+    if (workspace.timezone, workspace.idle_limit_ms) == (calendar.zone.key, calendar.idle_limit_ms):
+        return False
+    workspace.timezone, workspace.idle_limit_ms = calendar.zone.key, calendar.idle_limit_ms
+    rebuild(session, calendar)
+    return True
+
+
+def pack_files(ids: Iterable[int]) -> bytes:
+    """File ids as little-endian 32-bit integers, the form of ``Event.files``."""
+    packed = array("I", ids)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def unpack_files(packed: bytes) -> array[int]:
+    ids = array("I", packed)
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids
+
+
+def _insert_cells(session: Session, grain: Grain, tallies: dict[tuple[int, int, int], Tally]) -> None:
+    """One cell for each (project, start, person)."""
+    if not tallies:
+        return
+    session.execute(
+        insert(Cell),
+        [
+            {
+                "project_id": project_id,
+                "grain": grain,
+                "start": start,
+                "person_id": person_id,
+                "events": tally.events,
+                "commits": tally.commits,
+                "insertions": tally.insertions,
+                "deletions": tally.deletions,
+                "active_ms": tally.active_ms,
+                "files": tally.files.serialize(),
+            }
+            for (project_id, start, person_id), tally in tallies.items()
+        ],
+    )
+
+
+def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ordered spans with those that touch or overlap made one, so that no row is read twice."""
+    merged: list[tuple[int, int]] = []
+    for low, high in spans:
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged

@@ -1,0 +1,70 @@
+"""The JSON doors: for agents and other programs, by bearer token."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from devflow import wire
+from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.web.current import context
+
+bp = Blueprint("api", __name__)
+
+
+def init_app(app: Flask) -> None:
+    from devflow.web.api import auth, health, sync  # noqa: F401 - they hang their routes on bp
+
+    app.register_blueprint(bp)
+
+
+@bp.before_request
+def check_protocol() -> Response | None:
+    """An agent that says which protocol it speaks must speak ours; a plain HTTP client need not say."""
+    spoken = request.headers.get(wire.PROTOCOL_HEADER, str(wire.PROTOCOL))
+    if spoken == str(wire.PROTOCOL):
+        return None
+    return problem(426, "Upgrade required", f"expected protocol {wire.PROTOCOL}, got {spoken[:20]!r}")
+
+
+@bp.after_request
+def name_the_server(response: Response) -> Response:
+    response.headers[wire.SERVER_HEADER] = str(context().server_id)
+    return response
+
+
+def problem(status: int, title: str, detail: str) -> Response:
+    """An error answer, ``application/problem+json``."""
+    body = wire.encode(wire.Problem(title=title, status=status, detail=detail))
+    return Response(body, status, content_type="application/problem+json")
+
+
+def answer(message: wire.Struct) -> Response:
+    return Response(wire.encode(message), content_type="application/json")
+
+
+@bp.errorhandler(Invalid)
+def invalid(error: Invalid) -> Response:
+    return problem(400, "Bad request", str(error))
+
+
+@bp.errorhandler(Unauthorized)
+def unauthorized(error: Unauthorized) -> Response:
+    response = problem(401, "Unauthorized", str(error))
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@bp.errorhandler(NotFound)
+def not_found(error: NotFound) -> Response:
+    return problem(404, "Not found", str(error))
+
+
+@bp.errorhandler(TooLarge)
+def too_large(error: TooLarge) -> Response:
+    return problem(413, "Content too large", str(error))
+
+
+@bp.errorhandler(HTTPException)
+def http_error(error: HTTPException) -> Response:
+    return problem(error.code or 500, error.name, error.description or error.name)

@@ -1,0 +1,46 @@
+"""Request bodies: read and inflated within limits, whatever was sent."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from flask import request
+
+from devflow import wire
+from devflow.errors import Invalid, TooLarge
+
+_GZIP_ONLY: Final = 31  # window bits: 15, and 16 for a gzip header
+
+
+def read_body() -> bytes:
+    """The body, inflated if it says it is gzip. Raise Invalid or TooLarge with the limit and what came."""
+    if request.mimetype != "application/json":
+        raise Invalid(f"expected Content-Type application/json, got {request.mimetype[:100]!r}")
+    if request.content_length is None:
+        raise Invalid("expected a Content-Length")
+    if request.content_length > wire.MAX_BODY_BYTES:
+        raise TooLarge(f"expected at most {wire.MAX_BODY_BYTES} bytes, got {request.content_length}")
+    body = request.get_data(cache=False)
+    match request.headers.get("Content-Encoding", "identity").lower():
+        case "identity":
+            return body
+        case "gzip":
+            return _inflate(body)
+        case other:
+            raise Invalid(f"expected Content-Encoding gzip or identity, got {other[:50]!r}")
+
+
+def _inflate(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(_GZIP_ONLY)
+    try:
+        inflated = inflater.decompress(body, wire.MAX_INFLATED_BYTES + 1)
+    except zlib.error as error:
+        raise Invalid(f"expected a gzip body, could not inflate it: {error}") from error
+    if len(inflated) > wire.MAX_INFLATED_BYTES:
+        raise TooLarge(f"expected at most {wire.MAX_INFLATED_BYTES} bytes after inflation, got more")
+    if not inflater.eof:
+        raise Invalid("expected a whole gzip body, got one that ends too early")
+    if inflater.unused_data:
+        raise Invalid(f"expected one gzip body, got {len(inflater.unused_data)} bytes after its end")
+    return inflated

@@ -1,0 +1,38 @@
+"""What a view may ask for: the context, the request's session, and the clock."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Flask, current_app, g
+from sqlalchemy.orm import Session
+
+from devflow.context import Context
+
+
+def init_app(app: Flask) -> None:
+    @app.teardown_request
+    def close_session(_error: BaseException | None = None) -> None:
+        opened = g.pop("reading", None)
+        if opened is not None:
+            opened.__exit__(None, None, None)
+
+
+def context() -> Context:
+    return cast(Context, current_app.extensions["devflow"])
+
+
+def session() -> Session:
+    """The request's one view of the database, to read with; opened when first asked for.
+
+    What writes takes a transaction of its own: ``context().database``.
+    """
+    if "session" not in g:
+        g.reading = context().database.reading()
+        g.session = g.reading.__enter__()
+    return cast(Session, g.session)
+
+
+def now() -> int:
+    """Unix milliseconds UTC."""
+    return context().now()

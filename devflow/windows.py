@@ -1,0 +1,118 @@
+"""Hours, days, weeks and months of a time zone, as half-open spans of Unix milliseconds.
+
+A day is what a calendar on the wall calls a day: 23 or 25 hours long when clocks change, and
+weeks start on Monday. An hour is the longest span in which the wall clock shows the same hour
+with the same offset, so the hour that a clock shows twice is two windows, days are made of
+whole hours, and zones that are half an hour off, or change by half an hour, need no special care.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Grain(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """``start_ms <= t < end_ms``."""
+
+    start_ms: int
+    end_ms: int
+
+
+def window(grain: Grain, timestamp_ms: int, zone: ZoneInfo) -> Window:
+    """The window of ``grain`` that holds the instant."""
+    local = _local(timestamp_ms, zone)
+    match grain:
+        case Grain.HOUR:
+            return _hour(timestamp_ms, local, zone)
+        case Grain.DAY:
+            return _days(local.date(), 1, zone)
+        case Grain.WEEK:
+            return _days(local.date() - timedelta(days=local.weekday()), 7, zone)
+        case Grain.MONTH:
+            first = local.date().replace(day=1)
+            return _days(first, ((first + timedelta(days=31)).replace(day=1) - first).days, zone)
+
+
+def day_of(timestamp_ms: int, zone: ZoneInfo) -> date:
+    """The local date at an instant."""
+    return _local(timestamp_ms, zone).date()
+
+
+def day_window(day: date, zone: ZoneInfo) -> Window:
+    return _days(day, 1, zone)
+
+
+def spans_of(grain: Grain, low_ms: int, high_ms: int, zone: ZoneInfo) -> list[Window]:
+    """The windows that hold the instants ``low_ms`` to ``high_ms``, both included, in order."""
+    found = [window(grain, max(low_ms, 0), zone)]
+    while found[-1].end_ms <= high_ms:
+        found.append(window(grain, found[-1].end_ms, zone))
+    return found
+
+
+def _local(timestamp_ms: int, zone: ZoneInfo) -> datetime:
+    # From whole seconds: a float of the milliseconds is rounded, here and there into the next hour.
+    return (_EPOCH + timedelta(seconds=timestamp_ms // SECOND_MS)).astimezone(zone)
+
+
+def _hour(timestamp_ms: int, local: datetime, zone: ZoneInfo) -> Window:
+    past_ms = (local.minute * 60 + local.second) * SECOND_MS + timestamp_ms % SECOND_MS
+    offset = local.utcoffset()
+    start = _first_with(offset, timestamp_ms - past_ms, timestamp_ms, zone)
+    end = _last_with(offset, timestamp_ms, timestamp_ms - past_ms + HOUR_MS, zone)
+    return Window(start, end)
+
+
+def _first_with(offset: timedelta | None, low_ms: int, high_ms: int, zone: ZoneInfo) -> int:
+    """The first second in [low, high] from which on ``offset``, known to hold at high, holds."""
+    if _local(low_ms, zone).utcoffset() == offset:
+        return low_ms
+    low, high = low_ms // SECOND_MS, high_ms // SECOND_MS
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _local(middle * SECOND_MS, zone).utcoffset() == offset:
+            high = middle
+        else:
+            low = middle
+    return high * SECOND_MS
+
+
+def _last_with(offset: timedelta | None, low_ms: int, high_ms: int, zone: ZoneInfo) -> int:
+    """The end, at most ``high``, of the span from low on in which ``offset`` holds."""
+    low, high = low_ms // SECOND_MS, high_ms // SECOND_MS
+    if _local((high - 1) * SECOND_MS, zone).utcoffset() == offset:
+        return high_ms
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _local(middle * SECOND_MS, zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return high * SECOND_MS
+
+
+def _days(first: date, count: int, zone: ZoneInfo) -> Window:
+    return Window(_midnight(first, zone), _midnight(first + timedelta(days=count), zone))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    """The first instant of the day; fold=0 takes the earlier of two midnights, and a gap's end for none."""
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return (start - _EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,77 @@
+"""The one workspace a server holds: its schema, its identity, and its calendar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from devflow import accounts, rollups
+from devflow.config import Settings
+from devflow.db import Database
+from devflow.errors import Invalid
+from devflow.models import Workspace
+from devflow.rollups import Calendar
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def prepare(settings: Settings, now_ms: int) -> str | None:
+    """Make the database ready to serve; return the token of the set-up link while there is no account.
+
+    Runs once before any worker starts: migrates, makes the workspace, and counts anew if the
+    time zone or the idle limit are other than last time.
+    """
+    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.database)
+    try:
+        migrate(database)
+        with database.writing() as session:
+            _ensure(session, settings)
+            rollups.adopt(session, Calendar(settings.zone, settings.idle_limit_ms))
+            return accounts.open_setup(session, now_ms)
+    finally:
+        database.close()
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Bring the schema to ``revision``, up or down, in one transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        if revision == "base":
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+
+
+def server_id(session: Session) -> UUID:
+    """Who this server is to its agents."""
+    try:
+        found = session.scalar(select(Workspace.server_id))
+    except DatabaseError as error:
+        raise Invalid(f"expected a database that was set up, but could not read it: {error.orig}") from error
+    if found is None:
+        raise Invalid(
+            "expected a database with a workspace; start the server through gunicorn, which makes it"
+        )
+    return found
+
+
+def _ensure(session: Session, settings: Settings) -> None:
+    if session.get(Workspace, 1) is None:
+        session.add(
+            Workspace(
+                id=1,
+                server_id=uuid4(),
+                timezone=settings.timezone,
+                idle_limit_ms=settings.idle_limit_ms,
+            )
+        )
