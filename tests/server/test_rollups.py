@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from uuid import UUID
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from devflow import rollups, wire
-from devflow.models import Cell, Event, Mark, Project
+from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window
 
@@ -100,9 +100,17 @@ DEED = st.tuples(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(deeds=st.lists(DEED, min_size=1, max_size=30), cuts=st.lists(st.integers(0, 30), max_size=4), data=st.data())
+@given(
+    deeds=st.lists(DEED, min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    data=st.data(),
+)
 def test_cells_equal_a_recount_whatever_comes_late_twice_or_in_any_order(
-    world: World, zone: str, deeds: list[tuple[int, bool, int, int, str, str]], cuts: list[int], data: st.DataObject
+    world: World,
+    zone: str,
+    deeds: list[tuple[int, bool, int, int, str, str]],
+    cuts: list[int],
+    data: st.DataObject,
 ) -> None:
     _clear(world)
     world.calendar = Calendar(ZoneInfo(zone), 15 * MINUTE_MS)
@@ -235,7 +243,9 @@ def test_a_file_changed_on_two_days_is_one_file_of_the_week(world: World) -> Non
     ada = world.person("Ada")
     one = world.project("one", ada)
     for day in ("2026-03-02", "2026-03-03"):
-        world.send(ada, world.event(ada, one, saved("a.py"), at(day)), world.event(ada, one, saved(day), at(day)))
+        world.send(
+            ada, world.event(ada, one, saved("a.py"), at(day)), world.event(ada, one, saved(day), at(day))
+        )
     world.refresh()
     with world.reading() as session:
         cells = stored(session, Grain.DAY, Grain.WEEK)
@@ -272,6 +282,8 @@ def test_another_time_zone_or_idle_limit_counts_everything_anew(world: World) ->
     send_saves(world, ada, one, "2026-03-02T23:50", "2026-03-03T00:02", "2026-03-03T00:22")
     world.send(ada, world.event(ada, one, commit(STRANGER, "b.py"), NOW_MS))
     seoul = Calendar(ZoneInfo("Asia/Seoul"), 30 * MINUTE_MS)
+    with world.database.writing() as session:
+        session.add(Workspace(id=1, server_id=uuid4(), timezone="UTC", idle_limit_ms=15 * MINUTE_MS))
     with world.database.writing() as session:
         assert rollups.adopt(session, seoul)
         assert not rollups.adopt(session, seoul)
