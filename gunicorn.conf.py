@@ -1,29 +1,52 @@
-"""How gunicorn runs the server: one process, many threads, jobs beside the requests."""
+"""How gunicorn runs the server: one process, many threads, jobs beside the requests.
 
+The address is the one thing an operator may want to change: ``--bind``, or GUNICORN_CMD_ARGS.
+"""
+
+import logging
 import os
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from devflow import jobs, workspace
 from devflow.config import Settings
 from devflow.context import now_ms
+from devflow.errors import DevflowError
 
 wsgi_app = "app:app"
-bind = os.environ.get("BIND", "0.0.0.0:8080")
+bind = "0.0.0.0:8080"
 worker_class = "gthread"
-workers = 1
-threads = 512
-control_socket_disable = True
-graceful_timeout = 10
+workers = 1  # SQLite has one writer; a second process would add nothing but waiting
+threads = 512  # made when first needed; an open page holds one or two for its live stream
+worker_connections = 2_000  # what is beyond the threads may wait idle, kept alive
+keepalive = 75  # longer than proxies keep an idle connection (nginx 60 s): never closed under a request
+graceful_timeout = 5  # container engines kill 10 s after SIGTERM
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - a heartbeat file
+control_socket_disable = True
+errorlog = "-"  # standard error
 accesslog = None
+
+logging.basicConfig(
+    level=logging.WARNING, format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
+)
 
 
 def on_starting(server: Any) -> None:
-    """Once, before any worker: migrate, and hand out the set-up link while there is no account."""
-    settings = Settings.load(os.environ)
-    token = workspace.prepare(settings, now_ms())
-    if token is not None:
-        server.log.info("no account yet; make the first one at %s/setup/%s", settings.public_url, token)
+    """Once, before any worker: migrate, and make a set-up link while there is no account."""
+    try:
+        server.settings = Settings.load(os.environ)
+        server.setup_token = workspace.prepare(server.settings, now_ms())
+    except (DevflowError, SQLAlchemyError, OSError) as error:
+        # What an operator can mend needs a sentence, not a traceback.
+        raise SystemExit(f"devflow cannot start: {error}") from error
+
+
+def when_ready(server: Any) -> None:
+    """The socket is open now, so a link that is printed can be followed."""
+    if server.setup_token is not None:
+        link = f"{server.settings.public_url.rstrip('/')}/setup/{server.setup_token}"
+        server.log.warning("There is no account yet. Make the first one, an admin's, here:\n\n    %s\n", link)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
-from build import World
 from devflow.db import Database
+from world import World
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import jwt
 import pytest
 from sqlalchemy import select
 
-from build import NOW_MS, PASSWORD, Member, World
 from devflow import accounts, crypto, wire
 from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import Device, Person, RefreshToken, Role
+from world import NOW_MS, PASSWORD, Member, World
 
 KEY = b"k" * 32
 SERVER = uuid4()

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from sqlalchemy import func, select
 
-from build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from devflow import wire
 from devflow.models import Event
 from server.test_rollups import recounted, stored
+from world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 
 def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world: World) -> None:

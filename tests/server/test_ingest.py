@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
-from build import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
 from devflow import ingest, wire
 from devflow.errors import Invalid
 from devflow.models import Cell, Event, File, Person
 from devflow.wire import ErrorCode
+from world import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
 
 
 def count(world: World, table: type) -> int:

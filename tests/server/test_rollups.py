@@ -16,11 +16,11 @@ from pyroaring import BitMap
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from devflow import rollups, wire
 from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window
+from world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 Key = tuple[int, str, int, int]
 

@@ -1,0 +1,34 @@
+# The team server in one container:
+#   docker build -t devflow . && docker run -p 8080:8080 -v devflow-data:/data devflow
+
+FROM python:3.14-slim AS builder
+COPY requirements/server.txt /tmp/requirements.txt
+# The environment gets no pip of its own: nothing is ever installed into a running container.
+RUN python -m venv --without-pip /opt/devflow \
+ && python -m pip --python /opt/devflow install --no-cache-dir --disable-pip-version-check \
+      --require-hashes --only-binary :all: -r /tmp/requirements.txt
+COPY app.py gunicorn.conf.py /app/
+COPY devflow /app/devflow
+COPY templates /app/templates
+COPY static /app/static
+RUN python -m compileall -q /app
+
+FROM python:3.14-slim
+LABEL org.opencontainers.image.title="DevFlow Monitor" \
+      org.opencontainers.image.description="Team server of DevFlow Monitor" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin devflow \
+ && install --directory --owner=devflow --group=devflow --mode=0700 /data
+COPY --from=builder /opt/devflow /opt/devflow
+COPY --from=builder /app /app
+WORKDIR /app
+ENV PATH=/opt/devflow/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    DEVFLOW_DATA_DIR=/data
+USER 10001:10001
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --start-interval=1s \
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
+CMD ["gunicorn", "--config", "gunicorn.conf.py"]
