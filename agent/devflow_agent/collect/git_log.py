@@ -36,7 +36,7 @@ COMMAND: Final = (
     "--no-notes",
     "--no-mailmap",
     "--no-show-signature",
-    "--encoding=none",
+    "--encoding=UTF-8",
     "--ignore-missing",  # works only ahead of --stdin
     "--stdin",
 )
@@ -44,8 +44,9 @@ COMMAND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LoggedCommit:
-    """A commit as ``git log --numstat -M`` prints it; e-mails and dates are the raw bytes in it.
+    """A commit as ``git log --numstat -M`` prints it; e-mails and dates are the bytes in it.
 
+    An e-mail is in UTF-8 if its commit names its encoding, else it is whatever was typed.
     ``files`` is empty for a merge. A date is in seconds, and empty where git can read none.
     """
 
