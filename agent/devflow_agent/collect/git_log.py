@@ -127,19 +127,15 @@ def _change(token: bytes, tokens: Iterator[bytes]) -> FileChange:
     The first line of a commit comes with a newline ahead.
     """
     try:
-        insertions, deletions, path = token.lstrip(b"\n").split(b"\t", 2)
+        added, deleted, path = token.lstrip(b"\n").split(b"\t", 2)
+        insertions, deletions = _lines(added), _lines(deleted)
     except ValueError:
         raise Invalid(f"expected a line of git log --numstat, got {token[:80]!r}") from None
     old_path = None
     if not path:
         old_path = wire_path(_next(tokens))
         path = _next(tokens)
-    return FileChange(
-        path=wire_path(path),
-        insertions=_lines(insertions),
-        deletions=_lines(deletions),
-        old_path=old_path,
-    )
+    return FileChange(wire_path(path), insertions, deletions, old_path)
 
 
 def _lines(number: bytes) -> int | None:
