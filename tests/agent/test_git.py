@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from bench import compare_with_git
 from devflow import wire
 from devflow.wire import FileChange
 from devflow_agent.collect import git
@@ -253,27 +255,32 @@ def test_a_hostile_name_arrives_whole(repo: Repo, watched: Watched, name: bytes)
 
 
 def test_paths_of_any_length_fit_and_stay_apart(repo: Repo, watched: Watched) -> None:
-    blob = repo.git("hash-object", "-w", "--stdin", stdin=b"1\n")
     long = b"/".join([b"d" * 99] * 40)
-    names = [
-        long + b"/short",
-        long + b"/" + b"e" * 200,
-        long + b"/" + b"f" * 200,
-        b"\x01" * 3_999,
-        b"\x02" * 3_999,
-    ]
-    index = b"".join(b"100644 %s\t%s\0" % (blob.encode(), name) for name in names)
-    repo.git("update-index", "-z", "--index-info", stdin=index)
-    tree = repo.git("write-tree")
-    repo.git("update-ref", "refs/heads/main", repo.git("commit-tree", tree, "-m", "long"))
+    names = [long + b"/short", long + b"/" + b"e" * 200, long + b"/" + b"f" * 200, b"\x01" * 3_999]
+    names += ["\u2603".encode() * 1_300, b"\xff" * 4_090, b"\xff" * 4_091]
+    # Each with a content of its own, so that the renaming of one is not taken for that of another.
+    blobs = [repo.git("hash-object", "-w", "--stdin", stdin=name) for name in names]
+    commits: list[str] = []
+    for ending in (b"", b"x"):
+        entries = zip(blobs, names, strict=True)
+        index = b"".join(b"100644 %s\t%s\0" % (blob.encode(), name + ending) for blob, name in entries)
+        repo.git("read-tree", "--empty")
+        repo.git("update-index", "-z", "--index-info", stdin=index)
+        parents = [arg for sha in commits for arg in ("-p", sha)]
+        commits.append(repo.git("commit-tree", repo.git("write-tree"), "-m", "long", *parents))
+    repo.git("update-ref", "refs/heads/main", commits[-1])
 
     watched.collect()
 
-    paths = {path for data in watched.data(wire.Commit) for path in wire.paths_of(data)}
-    paths |= {path for data in watched.data(wire.CommitFiles) for path in wire.paths_of(data)}
-    assert len(paths) == len(names)
-    assert f"{long.decode()}/short" in paths
-    assert all(len(path) <= wire.MAX_PATH for path in paths)
+    changes = [change for data in watched.data(wire.Commit) for change in data.files]
+    changes += [change for data in watched.data(wire.CommitFiles) for change in data.files]
+    assert len({change.path for change in changes}) == 2 * len(names)
+    before = {change.path for change in changes if change.old_path is None}
+    assert {change.old_path for change in changes} == {None, *before}
+    assert f"{long.decode()}/short" in before
+    assert "\u2603" * 1_300 in before
+    assert max(len(change.path) for change in changes) <= wire.MAX_PATH
+    assert max(len(event.data_json.encode()) for event in watched.events()) < wire.MAX_EVENT_BYTES - 512
 
 
 def test_branches_and_tags_may_be_named_beyond_utf8_and_beyond_the_wire(repo: Repo, watched: Watched) -> None:
@@ -456,8 +463,10 @@ def test_old_tips_that_are_gone_for_good_do_not_matter(repo: Repo, watched: Watc
 def test_ten_thousand_refs_are_not_too_many(repo: Repo, watched: Watched) -> None:
     burst(repo, 10_000, files=0)
     commits = repo.git("rev-list", "main").split()
-    refs = "".join(f"create refs/heads/b{number} {sha}\n" for number, sha in enumerate(commits))
-    repo.git("update-ref", "--stdin", stdin=refs.encode())
+    refs = sorted(f"refs/heads/b{number}" for number in range(len(commits)))
+    (repo.git_dir / "packed-refs").write_text(
+        "".join(f"{sha} {ref}\n" for sha, ref in zip(commits, refs, strict=True))
+    )
     assert watched.collect().added == 10_000
     repo.git("commit", "--quiet", "--allow-empty", "--message", "next")
     assert watched.collect() == git.Collected(commits=1, added=1)
@@ -594,6 +603,31 @@ def test_a_tag_without_a_date_is_refused_by_name(repo: Repo, watched: Watched) -
     repo.git("update-ref", "refs/tags/old", tag)
     (refused,) = watched.collect().refused
     assert "tag old" in refused
+
+
+def test_the_sums_of_every_day_are_those_that_git_itself_prints(repo: Repo, watched: Watched) -> None:
+    hours = 3_600
+    for number in range(40):
+        if number % 10 == 3:
+            repo.git("checkout", "--quiet", "-b", f"topic{number}")
+        repo.write(f"src/{number % 7}/file \u00e4{number % 5}.txt", "line\n" * (number * 37 % 23))
+        repo.write("data.bin", bytes([0, number]))
+        if number % 10 == 5:
+            repo.git("mv", "data.bin", f"data{number}.bin")
+            repo.git("mv", "src", "moved")
+            repo.git("mv", "moved", f"lib{number}")
+        repo.commit(date=START + number * 7 * hours, committed=START + 90 * hours)
+        if number % 10 == 8:
+            repo.git("checkout", "--quiet", "main")
+            repo.write(f"meanwhile{number}", "x\n")
+            repo.commit(date=START + number * 7 * hours)
+            repo.merge(f"topic{number - 5}", date=START + number * 8 * hours)
+    watched.collect()
+
+    for zone in (ZoneInfo("Pacific/Auckland"), ZoneInfo("America/Los_Angeles")):
+        truth = compare_with_git.truth(repo.path, zone)
+        assert compare_with_git.recorded(watched.store, zone) == truth
+        assert len(truth) > 10
 
 
 # Shallow and partial clones

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -100,7 +101,7 @@ def state(repository: Repository) -> Hashable:
     """
     git_dir = repository.git_dir
     seen: list[Hashable] = []
-    for worktree in (git_dir, *_entries(git_dir / "worktrees")):
+    for worktree in (git_dir, *sorted(git_dir.glob("worktrees/*"))):
         # The log grows with every move of HEAD, which tells two moves within one clock tick apart.
         seen += [_stat(worktree / "HEAD"), _stat(worktree / "logs" / "HEAD")]
     seen += [_stat(git_dir / name) for name in ("packed-refs", "shallow", "reftable/tables.list")]
@@ -109,23 +110,17 @@ def state(repository: Repository) -> Hashable:
     return tuple(seen)
 
 
-def _tree(folder: Path) -> Iterator[Hashable]:
-    for entry in _entries(folder):
-        yield entry.name, _stat(entry)
-        if entry.is_dir():
-            yield from _tree(Path(entry))
+def _tree(folder: Path | str) -> Iterator[Hashable]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            yield entry.name, _stat(entry)
+            if entry.is_dir():
+                yield from _tree(entry.path)
 
 
-def _entries(folder: Path) -> list[Path]:
+def _stat(file: Path | os.DirEntry[str]) -> Hashable:
     try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _stat(path: Path) -> Hashable:
-    try:
-        found = path.stat()
+        found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
