@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import postgres as postgres_server
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from postgres import Postgres
 
+import postgres as postgres_server
 from devflow import workspace
 from devflow.db import Database
+from postgres import Postgres
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_OPTIONS: Final = [

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
 
-import build
 from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import make_server
 
+import build
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Role
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
 
 def seed(context: Context) -> tuple[UUID, UUID]:
     """A small team's year; return a busy project and one without events."""
-    chance = random.Random(7)  # noqa: S311 - the same pictures every time
+    chance = random.Random(7)
     ada = build.person(context, "ada", Role.ADMIN)
     bob = build.person(context, "bob")
     names = ("atlas-api", "billing", "design-system")
