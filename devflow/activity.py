@@ -62,7 +62,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class ProjectRow:
-    """A project on the overview: its last ``TREND_DAYS`` days together, and one by one."""
+    """A project on the overview: its last ``TREND_DAYS`` days together, and one by one.
+
+    ``last_active`` may lie before them; None is a project without events.
+    """
 
     project: Project
     numbers: Numbers
@@ -137,7 +140,7 @@ class _Sum:
 
 
 def overview(session: Session, person: Person, now_ms: int, zone: ZoneInfo) -> Overview:
-    """Four statements, however many projects there are."""
+    """Five statements, however many projects there are."""
     projects = session.scalars(visible(person, Action.VIEW_PROJECT)).all()
     today = windows.day_of(now_ms, zone)
     days = _days_until(today, TREND_DAYS)
@@ -149,13 +152,17 @@ def overview(session: Session, person: Person, now_ms: int, zone: ZoneInfo) -> O
     for cell in cells:
         by_project[cell.project_id].append(cell)
     today_ms = windows.day_window(today, zone).start_ms
+    last_active = _last_active(session, projects)
     return Overview(
         today=_numbers(cell for cell in cells if cell.start == today_ms),
         week=_numbers(cell for cell in weeks if cell.start == week.start_ms),
         week_before=_numbers(cell for cell in weeks if cell.start == week_before.start_ms),
         trend=_numbers(cells),
         days=_by_day(cells, days, zone),
-        projects=[_row(project, by_project[project.id], days, zone) for project in projects],
+        projects=[
+            _row(project, by_project[project.id], days, last_active.get(project.id), zone)
+            for project in projects
+        ],
         is_fresh=_is_fresh(session, projects),
     )
 
@@ -266,14 +273,27 @@ def _is_fresh(session: Session, projects: Sequence[Project]) -> bool:
     return not session.scalar(select(marked))
 
 
-def _row(project: Project, cells: Sequence[Cell], days: Sequence[date], zone: ZoneInfo) -> ProjectRow:
-    by_day = _by_day(cells, days, zone)
-    active = [day.date for day in by_day if not day.numbers.is_empty]
+def _last_active(session: Session, projects: Sequence[Project]) -> dict[int, int | None]:
+    """The start of each project's last day with an event: a look at the end of an index for each."""
+    last = (
+        select(func.max(Cell.start))
+        .where(Cell.project_id == Project.id, Cell.grain == Grain.DAY)
+        .correlate(Project)
+        .scalar_subquery()
+    )
+    shown = Project.id.in_([project.id for project in projects])
+    rows = session.execute(select(Project.id.label("project_id"), last.label("day")).where(shown))
+    return {row.project_id: row.day for row in rows}
+
+
+def _row(
+    project: Project, cells: Sequence[Cell], days: Sequence[date], last_active: int | None, zone: ZoneInfo
+) -> ProjectRow:
     return ProjectRow(
         project=project,
         numbers=_numbers(cells),
-        days=by_day,
-        last_active=active[-1] if active else None,
+        days=_by_day(cells, days, zone),
+        last_active=None if last_active is None else windows.day_of(last_active, zone),
     )
 
 

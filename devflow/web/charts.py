@@ -19,7 +19,7 @@ SPARK_WIDTH: Final = 120
 SPARK_HEIGHT: Final = 28
 MIN_BAR: Final = 1.5
 """The least height of what is not zero: one commit beside a thousand is still one commit."""
-ROOMY_PCT: Final = 12.0
+ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
 
@@ -168,7 +168,7 @@ def _marks(names: Sequence[Named], count: int) -> list[Mark]:
     first, *between = names
     last = between.pop() if between else None
     ends = [0.0] if last is None else [0.0, 100.0]
-    major = _roomy(between, ends, slot, 2.2 * ROOMY_PCT)
+    major = _roomy(between, ends, slot, 2.4 * ROOMY_PCT)
     minor = _roomy(between, ends + [slot * name.index for name in major], slot, ROOMY_PCT)
     marks = [Mark(_pct(0), first.text, "start", True)]
     marks += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import date
 from typing import Final
 
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
     app.add_template_global(zone_name, "zone_name")
     for form in (number, compact, duration, day, weekday, month_day, month, sentence):
         app.add_template_filter(form)
+    app.add_template_filter(shlex.quote, "shell")
 
 
 def preferred() -> str:

@@ -36,15 +36,18 @@ def project(project_id: UUID) -> ResponseReturnValue:
     today = windows.day_of(now(), zone)
     chosen = ranges.parse(request.args, today)
     shown = activity.project(session(), found, viewer(), chosen.first, chosen.last, zone)
+    # The period that is not over yet ends, as far as anybody knows, today.
+    last = min(shown.last, max(today, chosen.last))
     return htmx.render(
         "project/page.html",
         retarget="main" if shown.is_fresh and htmx.target() == "fresh" else None,
         project=found,
         chosen=chosen,
         shown=shown,
-        today=today,
+        last=last,
         latest=_latest(shown),
-        is_widened=chosen.first is not None and (shown.first, shown.last) != (chosen.first, chosen.last),
+        is_widened=chosen.first is not None and (shown.first, last) != (chosen.first, chosen.last),
+        may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, found),
         charts=_charts(shown.periods),
         public_url=context().settings.public_url,
     )
