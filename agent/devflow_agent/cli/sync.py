@@ -26,7 +26,9 @@ def sync() -> None:
 
 @sync.command("init")
 @click.argument("url")
-@click.option("--insecure-http", is_flag=True, help="Accept plain http to another machine: anybody can listen.")
+@click.option(
+    "--insecure-http", is_flag=True, help="Accept plain http to another machine: anybody can listen."
+)
 @click.pass_obj
 def init(run: Run, url: str, insecure_http: bool) -> None:
     """Make the server at URL the one this PC reports to. Sends nothing but the question who it is."""
@@ -96,7 +98,7 @@ def _project_at(run: Run, path: Path) -> Project:
 @click.pass_obj
 def disable(run: Run) -> None:
     """Stop sending at once. Loses nothing: events go on to be recorded and wait."""
-    Settings.load(run.store).changed(enabled=False).save(run.store)
+    Settings.load(run.store).changed(enabled=False).save_sync(run.store)
     click.echo("sync is off; everything stays recorded on this PC")
 
 
