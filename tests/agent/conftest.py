@@ -1,7 +1,8 @@
-"""Fixtures of the agent's tests."""
+"""What all tests of the agent share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import pytest
 
 from tests.agent.outbox import Outbox
 from tests.agent.scripted_server import ScriptedServer
+
+
+@pytest.fixture(autouse=True)
+def no_config_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The git config of whoever runs the tests must not decide them."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
 
 
 @pytest.fixture

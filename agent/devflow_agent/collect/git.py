@@ -186,8 +186,10 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
     if commit.sha in shallow:
         reason = "a shallow clone begins here, what it changed is unknown"
     elif authored is None or committed is None:
-        dates = b", ".join({commit.authored: None, commit.committed: None}).decode(errors="backslashreplace")
-        reason = f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s, got {dates or 'none'}"
+        reason = (
+            f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s,"
+            f" got author date {_shown(commit.authored)}, committer date {_shown(commit.committed)}"
+        )
     elif len(commit.parents) > _MAX_PARENTS:
         reason = f"expected at most {_MAX_PARENTS} parents, got {len(commit.parents)}"
     else:
@@ -197,6 +199,10 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
         ]
     refused.append(f"commit {commit.sha} is not recorded: {reason}")
     return []
+
+
+def _shown(seconds: bytes) -> str:
+    return seconds.decode(errors="backslashreplace") or "that git cannot read"
 
 
 def _commit_id(data: wire.Commit | wire.Merge | wire.CommitFiles) -> UUID:
@@ -256,7 +262,7 @@ def _of_tags(seen: Known, refs: Refs, refused: list[str]) -> Iterator[Observatio
             continue
         created = _millis(tag.created)
         if created is None:
-            refused.append(f"tag {name} is not recorded: expected a date from 1970 on, got none that counts")
+            refused.append(f"tag {name} is not recorded: expected a date, got one {_shown(tag.created)}")
             continue
         data = wire.TagCreated(tag=name, sha=tag.sha, author=tag.tagger)
         yield Observation(wire.fact_id(EventType.TAG_CREATED, name, tag.sha), created, data)

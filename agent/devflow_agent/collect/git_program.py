@@ -51,6 +51,8 @@ _OPTIONS: Final = (
     "core.hooksPath=/dev/null",
     "-c",
     "core.attributesFile=/dev/null",
+    "-c",
+    "advice.graftFileDeprecated=false",  # said of our empty GIT_GRAFT_FILE
     # A file beyond it counts as binary; set here so that it is the same on every PC.
     "-c",
     "core.bigFileThreshold=512m",
@@ -59,7 +61,7 @@ _OPTIONS: Final = (
 
 def check_version() -> None:
     """Raise Invalid unless there is a git on the PATH that is new enough."""
-    answer = _run(["git", "version"], Path.cwd(), b"")
+    answer = _run(["git", "version"], Path(), b"")
     text = answer.stdout.decode(errors="replace").strip()
     found = re.match(r"git version (\d+)\.(\d+)", text)
     if found is None:
@@ -73,10 +75,8 @@ def check_version() -> None:
 def run(folder: Path, *args: str, stdin: bytes = b"") -> bytes:
     """What git prints when run in ``folder``; raise Invalid with git's own message if it fails."""
     answer = _run(argv(folder, *args), folder, stdin)
-    if answer.returncode != 0:
-        raise _failure(folder, args, answer.returncode, answer.stderr)
     # A ref that cannot be read is left out with a warning: to us it would look deleted.
-    if b"broken ref" in answer.stderr:
+    if answer.returncode != 0 or b"broken ref" in answer.stderr:
         raise _failure(folder, args, answer.returncode, answer.stderr)
     return answer.stdout
 
