@@ -45,7 +45,7 @@ def overview(home: Home, store: Store, now_ms: int) -> Overview:
         week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
         authors_known=bool(author_keys),
         last=store.events(limit=LAST_EVENTS),
-        watching=daemon.running(home),
+        watching=daemon.running(home) is not None,
         sync=sync_state(home, store),
     )
 
