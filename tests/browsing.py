@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import build
 from bs4 import BeautifulSoup, Tag
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
+from tests import build
 
 OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 """What a browser says of a form that this site's own page sends."""

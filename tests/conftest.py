@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-import postgres as postgres_server
 from devflow import workspace
 from devflow.db import Database
-from postgres import Postgres
+from tests import postgres as postgres_server
+from tests.postgres import Postgres
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_OPTIONS: Final = [

@@ -16,10 +16,10 @@ from uuid import UUID
 from playwright.sync_api import Browser, sync_playwright
 from werkzeug.serving import make_server
 
-import build
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Role
+from tests import build
 
 SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")

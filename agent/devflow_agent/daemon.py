@@ -70,11 +70,12 @@ def run(
     *,
     stop: Event,
     on_message: Callable[[str], None],
-    sync: Callable[[], None] | None = None,
+    sync: Callable[[], float | None] | None = None,
 ) -> None:
     """Watch until ``stop`` is set, then return within a second. Raise AlreadyRunning if another does.
 
-    ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``.
+    ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``; it may
+    return after how many seconds it wants to be called again instead.
     """
     store = home.store()
     with _only_daemon(home):
@@ -130,7 +131,7 @@ def _only_daemon(home: Home) -> Iterator[None]:
 
 
 def _run(
-    store: Store, stop: Event, on_message: Callable[[str], None], sync: Callable[[], None] | None
+    store: Store, stop: Event, on_message: Callable[[str], None], sync: Callable[[], float | None] | None
 ) -> None:
     watched: dict[UUID, _Repository] = {}
     syncing = _Thread("sync", lambda: _sync(store, sync, stop), stop) if sync is not None else None
@@ -269,20 +270,19 @@ class _Repository:
             log.warning("%s: %s", self.project.name, refusal)
 
 
-def _sync(store: Store, sync: Callable[[], None], stop: Event) -> None:
-    """The settings are read each second, so that switching sync on or off does not wait for an interval."""
-    due = time.monotonic()
+def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
+    """The settings are read each second, so that a change of them does not wait for an interval."""
+    called, wait_s = time.monotonic(), 0.0
     while not stop.is_set():
-        interval_s = _sync_interval_s(store)
-        now = time.monotonic()
-        # A shorter interval counts from now on, not after the longer one.
-        due = min(due, now + interval_s)
-        if now >= due and store.setting("sync_enabled") is True:
+        asked: float | None = wait_s
+        if store.setting("sync_enabled") is True and time.monotonic() - called >= wait_s:
             try:
-                sync()
+                asked = sync()
             except Exception:
-                log.exception("sync failed, next try in %.0f s", interval_s)
-            due = time.monotonic() + interval_s
+                log.exception("sync failed, next try after the usual interval")
+                asked = None
+            called = time.monotonic()
+        wait_s = _sync_interval_s(store) if asked is None else asked
         stop.wait(SYNC_POLL_S)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import build
 import pytest
-from browsing import Team
 
 from devflow.factory import create_app
 from devflow.models import Role
+from tests import build
+from tests.browsing import Team
 
 
 @pytest.fixture

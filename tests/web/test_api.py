@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import build
 import msgspec
 import pytest
 from flask import Flask
@@ -23,6 +22,7 @@ from devflow import wire
 from devflow.context import Context, now_ms
 from devflow.factory import create_app
 from devflow.models import Device, Event
+from tests import build
 
 DEVICE = uuid4()
 
@@ -161,7 +161,7 @@ def test_nothing_is_taken_without_a_token(api: Api, header: str | None) -> None:
 
 
 def test_a_token_of_no_device_may_not_send(api: Api) -> None:
-    answer = api.send(api.event(), **api.token(deviceId=None))
+    answer = api.send(api.event(), Authorization=api.token(deviceId=None)["Authorization"])
     assert (answer.status_code, "deviceId" in problem(answer)) == (401, True)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date
 from uuid import uuid4
 
-import build
 import pytest
-from browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 from devflow import activity
 from devflow.activity import ProjectActivity
 from devflow.models import Person, Project
+from tests import build
+from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 TODAY = date(2026, 11, 19)
 

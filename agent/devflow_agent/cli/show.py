@@ -14,8 +14,7 @@ from devflow import wire
 from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
-from devflow_agent.cli.run import iso
-from devflow_agent.config import Home
+from devflow_agent.config import Home, iso
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Project, Store
@@ -46,7 +45,7 @@ def overview(home: Home, store: Store, now_ms: int) -> Overview:
         week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
         authors_known=bool(author_keys),
         last=store.events(limit=LAST_EVENTS),
-        watching=daemon.running(home),
+        watching=daemon.running(home) is not None,
         sync=sync_state(home, store),
     )
 
@@ -109,7 +108,7 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "pending": sync.pending,
         "synced": sync.synced,
         "failed": sync.failed,
-        "lastSyncTime": iso(sync.last_success_ms),
+        "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
         "syncSuccessRate": sync.success_rate,
         "averageSyncLatencyMs": sync.average_latency_ms,
         "lastAttempt": None if attempt is None else {**asdict(attempt), "time": iso(attempt.timestamp_ms)},
@@ -191,7 +190,7 @@ def sync_lines(sync: SyncState) -> list[str]:
     if not sync.linked:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
     lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
-    lines.append(f"  last      {iso(sync.last_success_ms) or 'never sent'}")
+    lines.append(f"  last      {'never sent' if sync.last_success_ms is None else iso(sync.last_success_ms)}")
     attempt = sync.last_attempt
     if attempt is not None and attempt.outcome != "ok":
         lines.append(f"  trouble   {iso(attempt.timestamp_ms)} {attempt.outcome}: {plain(attempt.detail)}")
