@@ -54,6 +54,12 @@ def visible(person: Person, action: Action) -> Select[Project]:
     return projects.where(Project.id.in_(own))
 
 
+def may_on(session: Session, person: Person, action: Action, project: Project) -> bool:
+    """Whether the person may do ``action`` on this project."""
+    found = session.scalar(visible(person, action).where(Project.id == project.id))
+    return found is not None
+
+
 def project(session: Session, person: Person, action: Action, public_id: UUID) -> Project:
     """The project, if the person may do ``action`` on it; else NotFound, whether it exists or not."""
     found = session.scalar(visible(person, action).where(Project.public_id == public_id))

@@ -100,8 +100,5 @@ class Settings:
 
     @property
     def database(self) -> str:
-        """The URL SQLAlchemy opens."""
-        if not self.database_url:
-            return f"sqlite:///{self.data_path / 'devflow.db'}"
-        # psycopg 3 by name: which driver the bare scheme means has changed between releases.
-        return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+        """The URL SQLAlchemy opens; a bare ``postgresql`` means psycopg 3 to it."""
+        return self.database_url or f"sqlite:///{self.data_path / 'devflow.db'}"

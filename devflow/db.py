@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
@@ -18,16 +19,21 @@ from sqlalchemy import (
     column,
     create_engine,
     event,
+    func,
     inspect,
+    select,
     values,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
 BUSY_TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 3
+# What PostgreSQL answers when two transactions met, and the second try may find a free way:
+# serialization_failure, deadlock_detected, and unique_violation for a row both wanted to be the first to add.
+_PASSING: Final = frozenset({"40001", "40P01", "23505"})
 T = TypeVar("T")
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
@@ -68,13 +74,13 @@ class Database:
             yield session
 
     def transact(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in a transaction, and again if PostgreSQL chose it as a deadlock's victim."""
+        """Run ``work`` in a transaction, and again if another one that ran beside it made it fail."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self.writing() as session:
                     return work(session)
-            except OperationalError as error:
-                if attempt == ATTEMPTS or not _may_succeed_again(error):
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or getattr(error.orig, "sqlstate", None) not in _PASSING:
                     raise
                 time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
@@ -110,11 +116,6 @@ def _sqlite_engine(url: str, *, begin: str, pool_size: int, query_only: bool) ->
     return engine
 
 
-def _may_succeed_again(error: OperationalError) -> bool:
-    # 40001 serialization_failure, 40P01 deadlock_detected
-    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
-
-
 def upsert(
     session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, update: Sequence[str]
 ) -> None:
@@ -143,6 +144,23 @@ def insert_new(
 def _insert(session: Session, model: type[Any]) -> postgresql.Insert | sqlite.Insert:
     dialect = session.get_bind().dialect.name
     return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
+
+
+class Lock(IntEnum):
+    """What may be worked on by one transaction at a time, beside what rows stand for."""
+
+    NOBODYS_CELLS = 1
+    LARGER_WINDOWS = 2
+
+
+def lock(session: Session, what: Lock, ids: Iterable[int]) -> None:
+    """Hold the locks, taken in order of id, until the transaction ends.
+
+    On SQLite nothing is to be done: there is one writer.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        for number in sorted(ids):
+            session.execute(select(func.pg_advisory_xact_lock(int(what), number)))
 
 
 def ranges(spans: Sequence[tuple[int, int]], name: str = "ranges") -> CTE:

@@ -8,7 +8,7 @@ from typing import Final
 from flask import Flask
 
 from devflow.context import Context
-from devflow.web import api, current, errors, htmx, pages, security, session
+from devflow.web import api, assets, current, errors, htmx, i18n, pages, security, session
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -17,6 +17,6 @@ def create_app(context: Context) -> Flask:
     app = Flask(__name__, root_path=str(ROOT))
     app.extensions["devflow"] = context
     app.secret_key = context.cookie_key
-    for part in (current, htmx, security, session, errors, api, pages):
+    for part in (current, assets, i18n, htmx, security, session, errors, api, pages):
         part.init_app(app)
     return app

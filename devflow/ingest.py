@@ -15,9 +15,8 @@ from uuid import UUID
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from devflow import access, rollups, wire
+from devflow import access, db, rollups, wire
 from devflow.access import Action
-from devflow.db import insert_new
 from devflow.errors import Invalid
 from devflow.models import Device, Event, File, Person, PersonAuthor, Project
 from devflow.rollups import NOBODY, TYPE_NUMBER, Calendar, Touched
@@ -37,11 +36,11 @@ def accept(
 ) -> wire.BatchResult:
     """Take a batch. Every id sent stands in exactly one list of the answer; the caller commits first."""
     received, refusals = _judge(batch, sender)
-    session.refresh(sender.person, with_for_update=True)
-    projects = _lock_projects(session, sender.person, received)
+    projects = _projects(session, sender.person, received)
     received, unknown = _split(received, lambda event: event.project_id in projects)
     refusals += [_refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in unknown]
 
+    _lock(session, sender.person, {projects[event.project_id].id for _, event in received})
     stored = _stored(session, [event.id for _, event in received])
     known, new = _split(received, lambda event: event.id in stored)
     same, other = _split(known, lambda event: _is_same(stored[event.id], event, projects))
@@ -111,16 +110,21 @@ def _refuse(
     return Refusal(id=str(event.id), index=index, code=code, message=message, retryable=retryable)
 
 
-def _lock_projects(session: Session, person: Person, received: Sequence[_Indexed]) -> dict[UUID, Project]:
-    """The projects named that the person may send to, locked in order of id.
-
-    With the person's row, locked before, these locks cover every cell the batch can change but
-    those of the person's other projects, which only this person's uploads and ``refresh`` write.
-    """
+def _projects(session: Session, person: Person, received: Sequence[_Indexed]) -> dict[UUID, Project]:
+    """The projects named that the person may send to."""
     named = {event.project_id for _, event in received}
     allowed = access.visible(person, Action.SEND_EVENTS).where(Project.public_id.in_(named))
-    found = session.scalars(allowed.order_by(None).order_by(Project.id).with_for_update())
-    return {project.public_id: project for project in found}
+    return {project.public_id: project for project in session.scalars(allowed)}
+
+
+def _lock(session: Session, person: Person, project_ids: Iterable[int]) -> None:
+    """Until the transaction ends nobody else changes the person's cells, nor nobody's in these projects.
+
+    Together with rows being touched in a fixed order (ids of files and events, marks,
+    projects) this keeps transactions from waiting for each other in a circle.
+    """
+    session.refresh(person, with_for_update={"key_share": True})
+    db.lock(session, db.Lock.NOBODYS_CELLS, project_ids)
 
 
 def _stored(session: Session, ids: Iterable[UUID]) -> dict[UUID, Any]:
@@ -195,7 +199,7 @@ def _lines(data: wire.EventData) -> tuple[int, int]:
 
 def _insert(session: Session, rows: Sequence[dict[str, Any]]) -> list[Touched]:
     if rows:
-        session.execute(insert(Event), list(rows))
+        session.execute(insert(Event), sorted(rows, key=lambda row: row["event_id"]))
     return [Touched(row["person_id"] or NOBODY, row["project_id"], row["timestamp"]) for row in rows]
 
 
@@ -227,7 +231,6 @@ def add_authors(session: Session, person: Person, keys: Iterable[bytes], calenda
 
     Raise Invalid if a key is somebody else's. The caller commits.
     """
-    session.refresh(person, with_for_update=True)
     keys = set(keys)
     taken = session.scalars(
         select(PersonAuthor.author_key).where(
@@ -236,7 +239,7 @@ def add_authors(session: Session, person: Person, keys: Iterable[bytes], calenda
     ).all()
     if taken:
         raise Invalid("expected author addresses of your own, got one that another person here has")
-    insert_new(
+    db.insert_new(
         session,
         PersonAuthor,
         [{"author_key": key, "person_id": person.id} for key in sorted(keys)],
@@ -248,8 +251,8 @@ def add_authors(session: Session, person: Person, keys: Iterable[bytes], calenda
 def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Calendar) -> None:
     devices = select(Device.id).where(Device.person_id == person.id)
     unclaimed = Event.device_id.in_(devices) & Event.author_key.in_(keys) & Event.person_id.is_(None)
+    _lock(session, person, session.scalars(select(Event.project_id).where(unclaimed).distinct()))
     events = session.execute(select(Event.project_id, Event.timestamp).where(unclaimed)).all()
-    rollups.lock(session, {event.project_id for event in events})
     session.execute(update(Event).where(unclaimed).values(person_id=person.id))
     rollups.recount(
         session,
@@ -263,7 +266,7 @@ def _file_ids(session: Session, paths: set[tuple[int, str]]) -> dict[tuple[int, 
     keys = {(project_id, path): _path_key(path) for project_id, path in paths}
     ids = _find_files(session, keys)
     missing = sorted(keys.keys() - ids.keys())
-    insert_new(
+    db.insert_new(
         session,
         File,
         [

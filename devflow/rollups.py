@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from devflow import windows
-from devflow.db import ranges, upsert
+from devflow.db import Lock, lock, ranges, upsert
 from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.windows import Grain, Window
 from devflow.wire import EventType
@@ -96,18 +96,10 @@ class Tally:
         )
 
 
-def lock(session: Session, project_ids: Iterable[int]) -> None:
-    """Lock the projects, in order of id, and move their generations: what follows changes their cells."""
-    for project_id in sorted(project_ids):
-        session.execute(
-            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1)
-        )
-
-
 def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) -> None:
     """Count anew the hour cells that the touched events changed, and mark their days for ``refresh``.
 
-    The caller has locked the persons and projects of the events, and commits.
+    The caller holds what ``ingest`` locks, and commits.
     """
     changed: set[tuple[int, int]] = set()
     for person_id in sorted({event.person_id for event in touched} - {NOBODY}):
@@ -116,8 +108,6 @@ def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) ->
     for project_id in sorted({event.project_id for event in touched if event.person_id == NOBODY}):
         own = [e.timestamp for e in touched if e.person_id == NOBODY and e.project_id == project_id]
         changed |= _recount_nobody(session, project_id, own, calendar)
-    # Projects before marks, as refresh does, or the two would wait for each other for ever.
-    lock(session, {project_id for project_id, _ in changed})
     days = {
         (project_id, windows.window(Grain.DAY, hour, calendar.zone).start_ms) for project_id, hour in changed
     }
@@ -127,6 +117,15 @@ def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) ->
         [{"project_id": project_id, "day": day} for project_id, day in sorted(days)],
         update=["day"],
     )
+    _move_generations(session, {project_id for project_id, _ in changed})
+
+
+def _move_generations(session: Session, project_ids: Iterable[int]) -> None:
+    """The last thing a transaction does, in order of id: so no two wait for each other."""
+    for project_id in sorted(project_ids):
+        session.execute(
+            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1)
+        )
 
 
 def _recount_person(
@@ -246,7 +245,9 @@ def _replace_hours(
 ) -> set[tuple[int, int]]:
     """Put the tallies in the place of all ``own`` cells of the hours; return (project, hour) of both."""
     old = own & (Cell.grain == Grain.HOUR) & Cell.start.in_([hour.start_ms for hour in hours])
-    before = set(session.execute(select(Cell.project_id, Cell.start).where(old)).tuples())
+    before = {
+        (row.project_id, row.start) for row in session.execute(select(Cell.project_id, Cell.start).where(old))
+    }
     if before:
         session.execute(delete(Cell).where(old))
     _insert_cells(
@@ -265,10 +266,13 @@ def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
     project_id = session.scalar(select(Mark.project_id).order_by(Mark.day).limit(1))
     if project_id is None:
         return 0
-    lock(session, [project_id])
-    marked = select(Mark.day).where(Mark.project_id == project_id)
-    days = session.scalars(marked.order_by(Mark.day).limit(limit)).all()
-    # An upload that touches one of these days from here on waits for us, and marks it anew.
+    lock(session, Lock.LARGER_WINDOWS, [project_id])
+    marked = select(Mark.day).where(Mark.project_id == project_id).order_by(Mark.day)
+    days = session.scalars(marked.limit(limit).with_for_update()).all()
+    if not days:  # another refresher held the lock, and has derived them
+        return 0
+    # An upload that touches one of these days from here on waits for us, and marks it anew; one
+    # that touched it before had to commit first, and what it counted is read below.
     session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
     _derive(
         session, project_id, Grain.DAY, [windows.window(Grain.DAY, day, zone) for day in days], Grain.HOUR
@@ -276,6 +280,7 @@ def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
     for grain in (Grain.WEEK, Grain.MONTH):
         larger = sorted({windows.window(grain, day, zone) for day in days})
         _derive(session, project_id, grain, larger, Grain.DAY)
+    _move_generations(session, [project_id])
     return len(days)
 
 

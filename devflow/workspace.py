@@ -55,7 +55,7 @@ def migrate(database: Database, revision: str = "head") -> None:
 def server_id(session: Session) -> UUID:
     """Who this server is to its agents."""
     try:
-        found = session.scalar(select(Workspace.server_id))
+        found: UUID | None = session.scalar(select(Workspace.server_id))
     except DatabaseError as error:
         raise Invalid(f"expected a database that was set up, but could not read it: {error.orig}") from error
     if found is None:

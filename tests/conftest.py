@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import postgres as postgres_server
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from postgres import Postgres
-from server_process import ServerProcess
 
+import postgres as postgres_server
 from devflow import workspace
 from devflow.db import Database
+from postgres import Postgres
+from server_process import ServerProcess
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_OPTIONS: Final = [

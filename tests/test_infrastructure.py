@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import quote
 from uuid import uuid4
 
-import postgres as postgres_server
 import psycopg
 import pytest
 from playwright.sync_api import Page
 from sqlalchemy import inspect, select
 
+import postgres as postgres_server
 from devflow.db import Database
 from devflow.models import Workspace
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from server_process import ServerProcess
 
 from devflow import wire
+from server_process import ServerProcess
 
 
 def test_a_server_starts_on_an_empty_database_and_prints_a_link_that_works(

@@ -1,1 +1,79 @@
 """Errors of pages: what happened and what to do, on a page of the same look."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.web import api, htmx
+from devflow.web.i18n import gettext
+
+FAULT: Final = 500
+# What only programs ask for; a person's browser never comes here.
+PROGRAMS: Final = ("/sync/", "/auth/")
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(Invalid, lambda error: show(400, str(error)))
+    app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
+    app.register_error_handler(NotFound, lambda error: show(404, str(error)))
+    app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(HTTPException, http_error)
+
+
+def http_error(error: HTTPException) -> Response:
+    status = error.code or FAULT
+    # Werkzeug's own words say less than ours do; those given to abort() say more.
+    said = error.description if error.description != type(error).description else None
+    response = show(status, said, error.name)
+    for name, value in error.get_headers():
+        if name.lower() == "allow":
+            response.headers[name] = value
+    return response
+
+
+def show(status: int, detail: str | None, name: str = "") -> Response:
+    """The error's page, or a fragment for htmx, or a problem for programs."""
+    title, advice = _words(status, name)
+    if request.path.startswith(PROGRAMS):
+        return api.problem(status, name or title, detail or advice)
+    return htmx.render(
+        "errors/page.html",
+        status,
+        code=status,
+        title=title,
+        detail=detail,
+        advice=advice,
+        # After a fault the database may be what failed: ask it nothing more.
+        is_fault=status >= FAULT,
+    )
+
+
+def _words(status: int, name: str) -> tuple[str, str]:
+    """What happened, and what to do about it."""
+    match status:
+        case 400:
+            return gettext("That did not make sense"), gettext("Check the address or what was entered.")
+        case 403:
+            return gettext("Not allowed"), gettext("Ask an administrator if you need this.")
+        case 404:
+            return (
+                gettext("Nothing here"),
+                gettext(
+                    "It is not there, or not shared with you. Check the address, or start at the overview."
+                ),
+            )
+        case 405:
+            return gettext("That does not work here"), gettext("Go back, and use the page's own buttons.")
+        case 413:
+            return gettext("Too much at once"), gettext("Send less.")
+        case status if status >= FAULT:
+            return (
+                gettext("Something broke on the server"),
+                gettext("Nothing you did. Try again; if it stays, the server's log has the reason."),
+            )
+        case _:
+            return name or gettext("That did not work"), gettext("Go back and try again.")

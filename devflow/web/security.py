@@ -42,6 +42,8 @@ def refuse_foreign_posts() -> None:
     """
     if request.method in SAFE_METHODS or request.blueprint in TOKEN_BLUEPRINTS:
         return
+    if request.routing_exception is not None:
+        return  # nothing is there to be misused, and "not found" says more
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         is_ours = site == "same-origin"

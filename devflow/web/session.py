@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 from uuid import UUID
 
-from flask import Flask, Response, redirect, request, url_for
+import flask_login
+from flask import Flask, redirect, request, url_for
+from flask import session as cookie
+from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from sqlalchemy import select
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from devflow.models import Person
-from devflow.web import current
+from devflow.web import current, htmx
+
+View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -32,12 +38,20 @@ def init_app(app: Flask) -> None:
     app.add_template_global(signed_in, "signed_in")
 
 
+def login_required(view: View) -> View:
+    """Ask a stranger to sign in, and come back then."""
+    return cast(View, flask_login.login_required(view))
+
+
 def sign_in(person: Person) -> None:
+    """Begin a new session; nothing of the one before it, which somebody else may have planted, stays."""
+    cookie.clear()
     login_user(SignedIn(person))
 
 
 def sign_out() -> None:
     logout_user()
+    cookie.clear()
 
 
 def viewer() -> Person:
@@ -62,7 +76,6 @@ def _ask_to_sign_in() -> WerkzeugResponse:
     address = url_for(
         "pages.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None
     )
-    if request.headers.get("HX-Request") == "true":
-        # A redirect would put the sign-in page into the fragment's place.
-        return Response(status=401, headers={"HX-Redirect": address})
+    if htmx.target() is not None:
+        return htmx.redirect(address, 401)
     return redirect(address)

@@ -87,7 +87,12 @@ def last_days(store: Store, days: int, *, now_ms: int, author_keys: Collection[s
 
 
 def between(
-    store: Store, since_ms: int, until_ms: int, *, author_keys: Collection[str], project_id: UUID | None = None
+    store: Store,
+    since_ms: int,
+    until_ms: int,
+    *,
+    author_keys: Collection[str],
+    project_id: UUID | None = None,
 ) -> Activity:
     """What happened in ``since_ms <= t < until_ms``, in one project or in all.
 

@@ -21,7 +21,6 @@ from devflow_agent.cli.run import Exit, Run
 from devflow_agent.config import Home
 from devflow_agent.plain import plain
 
-
 EXIT_CODES = """\
 Exit codes:
 

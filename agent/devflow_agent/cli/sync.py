@@ -26,7 +26,9 @@ def sync() -> None:
 
 @sync.command("init")
 @click.argument("url")
-@click.option("--insecure-http", is_flag=True, help="Accept plain http to another machine: anybody can listen.")
+@click.option(
+    "--insecure-http", is_flag=True, help="Accept plain http to another machine: anybody can listen."
+)
 @click.pass_obj
 def init(run: Run, url: str, insecure_http: bool) -> None:
     """Make the server at URL the one this PC reports to. Sends nothing but the question who it is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -100,7 +101,7 @@ def state(repository: Repository) -> Hashable:
     """
     git_dir = repository.git_dir
     seen: list[Hashable] = []
-    for worktree in (git_dir, *_entries(git_dir / "worktrees")):
+    for worktree in (git_dir, *sorted(git_dir.glob("worktrees/*"))):
         # The log grows with every move of HEAD, which tells two moves within one clock tick apart.
         seen += [_stat(worktree / "HEAD"), _stat(worktree / "logs" / "HEAD")]
     seen += [_stat(git_dir / name) for name in ("packed-refs", "shallow", "reftable/tables.list")]
@@ -109,23 +110,17 @@ def state(repository: Repository) -> Hashable:
     return tuple(seen)
 
 
-def _tree(folder: Path) -> Iterator[Hashable]:
-    for entry in _entries(folder):
-        yield entry.name, _stat(entry)
-        if entry.is_dir():
-            yield from _tree(Path(entry))
+def _tree(folder: Path | str) -> Iterator[Hashable]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            yield entry.name, _stat(entry)
+            if entry.is_dir():
+                yield from _tree(entry.path)
 
 
-def _entries(folder: Path) -> list[Path]:
+def _stat(file: Path | os.DirEntry[str]) -> Hashable:
     try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _stat(path: Path) -> Hashable:
-    try:
-        found = path.stat()
+        found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
@@ -186,8 +181,10 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
     if commit.sha in shallow:
         reason = "a shallow clone begins here, what it changed is unknown"
     elif authored is None or committed is None:
-        dates = b", ".join({commit.authored: None, commit.committed: None}).decode(errors="backslashreplace")
-        reason = f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s, got {dates or 'none'}"
+        reason = (
+            f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s,"
+            f" got author date {_shown(commit.authored)}, committer date {_shown(commit.committed)}"
+        )
     elif len(commit.parents) > _MAX_PARENTS:
         reason = f"expected at most {_MAX_PARENTS} parents, got {len(commit.parents)}"
     else:
@@ -197,6 +194,10 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
         ]
     refused.append(f"commit {commit.sha} is not recorded: {reason}")
     return []
+
+
+def _shown(seconds: bytes) -> str:
+    return seconds.decode(errors="backslashreplace") or "that git cannot read"
 
 
 def _commit_id(data: wire.Commit | wire.Merge | wire.CommitFiles) -> UUID:
@@ -256,7 +257,7 @@ def _of_tags(seen: Known, refs: Refs, refused: list[str]) -> Iterator[Observatio
             continue
         created = _millis(tag.created)
         if created is None:
-            refused.append(f"tag {name} is not recorded: expected a date from 1970 on, got none that counts")
+            refused.append(f"tag {name} is not recorded: expected a date, got one {_shown(tag.created)}")
             continue
         data = wire.TagCreated(tag=name, sha=tag.sha, author=tag.tagger)
         yield Observation(wire.fact_id(EventType.TAG_CREATED, name, tag.sha), created, data)

@@ -36,7 +36,7 @@ COMMAND: Final = (
     "--no-notes",
     "--no-mailmap",
     "--no-show-signature",
-    "--encoding=none",
+    "--encoding=UTF-8",
     "--ignore-missing",  # works only ahead of --stdin
     "--stdin",
 )
@@ -44,8 +44,9 @@ COMMAND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LoggedCommit:
-    """A commit as ``git log --numstat -M`` prints it; e-mails and dates are the raw bytes in it.
+    """A commit as ``git log --numstat -M`` prints it; e-mails and dates are the bytes in it.
 
+    An e-mail is in UTF-8 if its commit names its encoding, else it is whatever was typed.
     ``files`` is empty for a merge. A date is in seconds, and empty where git can read none.
     """
 
@@ -126,19 +127,15 @@ def _change(token: bytes, tokens: Iterator[bytes]) -> FileChange:
     The first line of a commit comes with a newline ahead.
     """
     try:
-        insertions, deletions, path = token.lstrip(b"\n").split(b"\t", 2)
+        added, deleted, path = token.lstrip(b"\n").split(b"\t", 2)
+        insertions, deletions = _lines(added), _lines(deleted)
     except ValueError:
         raise Invalid(f"expected a line of git log --numstat, got {token[:80]!r}") from None
     old_path = None
     if not path:
         old_path = wire_path(_next(tokens))
         path = _next(tokens)
-    return FileChange(
-        path=wire_path(path),
-        insertions=_lines(insertions),
-        deletions=_lines(deletions),
-        old_path=old_path,
-    )
+    return FileChange(wire_path(path), insertions, deletions, old_path)
 
 
 def _lines(number: bytes) -> int | None:

@@ -11,10 +11,11 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from devflow.errors import Invalid
 
@@ -51,6 +52,8 @@ _OPTIONS: Final = (
     "core.hooksPath=/dev/null",
     "-c",
     "core.attributesFile=/dev/null",
+    "-c",
+    "advice.graftFileDeprecated=false",  # said of our empty GIT_GRAFT_FILE
     # A file beyond it counts as binary; set here so that it is the same on every PC.
     "-c",
     "core.bigFileThreshold=512m",
@@ -59,7 +62,7 @@ _OPTIONS: Final = (
 
 def check_version() -> None:
     """Raise Invalid unless there is a git on the PATH that is new enough."""
-    answer = _run(["git", "version"], Path.cwd(), b"")
+    answer = _run(["git", "version"], Path(), b"")
     text = answer.stdout.decode(errors="replace").strip()
     found = re.match(r"git version (\d+)\.(\d+)", text)
     if found is None:
@@ -73,10 +76,8 @@ def check_version() -> None:
 def run(folder: Path, *args: str, stdin: bytes = b"") -> bytes:
     """What git prints when run in ``folder``; raise Invalid with git's own message if it fails."""
     answer = _run(argv(folder, *args), folder, stdin)
-    if answer.returncode != 0:
-        raise _failure(folder, args, answer.returncode, answer.stderr)
     # A ref that cannot be read is left out with a warning: to us it would look deleted.
-    if b"broken ref" in answer.stderr:
+    if answer.returncode != 0 or b"broken ref" in answer.stderr:
         raise _failure(folder, args, answer.returncode, answer.stderr)
     return answer.stdout
 
@@ -97,7 +98,11 @@ def stream(folder: Path, *args: str, stdin: bytes, silence_s: float = TIMEOUT_S)
     Raise Invalid if git fails, *before* the iteration would end, so that no caller takes the
     beginning of something for all of it; also if git prints nothing for ``silence_s``.
     """
-    with tempfile.TemporaryFile() as errors, _started(argv(folder, *args), errors) as process:
+    with (
+        tempfile.TemporaryFile() as errors,
+        _started(argv(folder, *args), errors) as process,
+        _Patience(process, silence_s) as patience,
+    ):
         assert process.stdin is not None  # noqa: S101 - both are pipes, which the type does not say
         assert process.stdout is not None  # noqa: S101
         # git reads all of its input before it prints; one that died early says why on stderr.
@@ -105,16 +110,57 @@ def stream(folder: Path, *args: str, stdin: bytes, silence_s: float = TIMEOUT_S)
             process.stdin.write(stdin)
             process.stdin.close()
         while True:
-            with _killed_after(silence_s, process):
+            with patience.waiting():
                 block = process.stdout.read1(_BLOCK)  # type: ignore[attr-defined]
             if not block:
                 break
             yield block
-        with _killed_after(silence_s, process):
+        with patience.waiting():
             process.wait()
         if process.returncode != 0:
             errors.seek(0)
             raise _failure(folder, args, process.returncode, errors.read())
+
+
+class _Patience:
+    """Kills a process that is waited for longer than ``silence_s``; one thread, however often it is.
+
+    A thread for each wait cost a fifth of an import, and select() knows no pipes on Windows.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], silence_s: float) -> None:
+        self._process = process
+        self._silence_s = silence_s
+        self._since: float | None = None
+        self._over = threading.Event()
+        self._lost = False
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Raise Invalid after the block if patience was lost in it."""
+        self._since = time.monotonic()
+        yield
+        self._since = None
+        if self._lost:
+            raise Invalid(
+                f"expected git to print something within {self._silence_s:g} s, got nothing and stopped it"
+            )
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._silence_s / 4):
+            since = self._since
+            if since is not None and time.monotonic() - since > self._silence_s:
+                self._lost = True
+                self._process.kill()
 
 
 @contextmanager
@@ -141,24 +187,6 @@ def _started(command: list[str], errors: IO[bytes]) -> Iterator[subprocess.Popen
                 if pipe is not None:
                     pipe.close()
         process.wait()
-
-
-@contextmanager
-def _killed_after(timeout_s: float, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    late = threading.Event()
-
-    def kill() -> None:
-        late.set()
-        process.kill()
-
-    timer = threading.Timer(timeout_s, kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-    if late.is_set():
-        raise Invalid(f"expected git to print something within {timeout_s:g} s, got nothing and stopped it")
 
 
 def _run(command: list[str], folder: Path, stdin: bytes) -> subprocess.CompletedProcess[bytes]:

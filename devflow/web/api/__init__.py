@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, request
+from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
 from devflow import wire
@@ -39,7 +40,7 @@ def problem(status: int, title: str, detail: str) -> Response:
     return Response(body, status, content_type="application/problem+json")
 
 
-def answer(message: wire.Struct) -> Response:
+def answer(message: Struct) -> Response:
     return Response(wire.encode(message), content_type="application/json")
 
 

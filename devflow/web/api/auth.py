@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from devflow import accounts, wire
 from devflow.accounts import Bearer
 from devflow.errors import Unauthorized
+from devflow.models import Device, Person
 from devflow.web.api import answer, bp
 from devflow.web.api.body import read_body
 from devflow.web.current import context, now, session
@@ -21,7 +22,7 @@ def login() -> Response:
     session().rollback()
 
     def work(session: Session) -> wire.Tokens:
-        person = session.get_one(accounts.Person, person_id)
+        person = session.get_one(Person, person_id)
         device = None
         if given.device_id is not None:
             name = given.device_name or "unnamed"
@@ -55,7 +56,7 @@ def bearer(session: Session) -> Bearer:
     return accounts.bearer(session, token, key=context().token_key, audience=context().server_id)
 
 
-def _issue(session: Session, person: accounts.Person, device: accounts.Device | None) -> wire.Tokens:
+def _issue(session: Session, person: Person, device: Device | None) -> wire.Tokens:
     return accounts.issue(
         session, person, device, key=context().token_key, audience=context().server_id, now_ms=now()
     )

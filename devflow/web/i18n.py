@@ -1,0 +1,102 @@
+"""The words and forms of the reader's language: gettext for text, filters for numbers and dates."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import date
+from typing import Final
+
+import flask_babel
+from babel import Locale
+from babel.dates import format_date, format_skeleton
+from babel.numbers import format_compact_decimal, format_decimal
+from flask import Flask, request
+
+from devflow.web.current import context
+
+OFFERED: Final = ("en",)
+MINUTE_S: Final = 60
+HOUR_S: Final = 3_600
+LONG_HOURS: Final = 100
+"""From so many hours on, minutes say nothing."""
+
+
+def init_app(app: Flask) -> None:
+    flask_babel.Babel(app, locale_selector=preferred)
+    app.add_template_global(locale, "locale")
+    app.add_template_global(zone_name, "zone_name")
+    for form in (number, compact, duration, day, weekday, month_day, month, sentence):
+        app.add_template_filter(form)
+    app.add_template_filter(shlex.quote, "shell")
+
+
+def preferred() -> str:
+    """The offered language the browser likes best."""
+    return request.accept_languages.best_match(OFFERED) or OFFERED[0]
+
+
+def gettext(text: str, **values: object) -> str:
+    """The text in the reader's language, with ``%(name)s`` filled in."""
+    return str(flask_babel.gettext(text, **values))
+
+
+def ngettext(one: str, many: str, count: int, **values: object) -> str:
+    """The form of the text that goes with ``count``."""
+    return str(flask_babel.ngettext(one, many, count, **values))
+
+
+def locale() -> Locale:
+    return flask_babel.get_locale() or Locale.parse(OFFERED[0])
+
+
+def zone_name() -> str:
+    """The zone all days are cut by, such as ``Europe/Berlin``."""
+    return context().calendar.zone.key
+
+
+def number(value: int) -> str:
+    """1234567 as 1,234,567."""
+    return format_decimal(value, locale=locale())
+
+
+def compact(value: int) -> str:
+    """1234567 as 1.2M, for where there is little room."""
+    return format_compact_decimal(value, fraction_digits=1, locale=locale())
+
+
+def duration(seconds: int) -> str:
+    """Seconds as hours and minutes, cut off below the minute, and from 100 h on below the hour."""
+    hours, minutes = seconds // HOUR_S, seconds % HOUR_S // MINUTE_S
+    if hours >= LONG_HOURS or (hours and not minutes):
+        return gettext("%(hours)s h", hours=number(hours))
+    if hours:
+        return gettext("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes)
+    if 0 < seconds < MINUTE_S:
+        return gettext("< 1 min")
+    return gettext("%(minutes)s min", minutes=minutes)
+
+
+def day(value: date) -> str:
+    """Nov 3, 2026."""
+    return format_date(value, "medium", locale=locale())
+
+
+def weekday(value: date) -> str:
+    """Tuesday, November 3, 2026."""
+    return format_date(value, "full", locale=locale())
+
+
+def month_day(value: date) -> str:
+    """Nov 3."""
+    return format_skeleton("MMMd", value, locale=locale())
+
+
+def month(value: date) -> str:
+    """Nov 2026."""
+    return format_skeleton("yMMM", value, locale=locale())
+
+
+def sentence(message: str) -> str:
+    """An error's message, which begins small and ends open, as a sentence."""
+    closed = message if message.endswith((".", "!", "?")) else message + "."
+    return closed[:1].upper() + closed[1:]

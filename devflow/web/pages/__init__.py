@@ -1,0 +1,16 @@
+"""The pages people open in a browser: a module a page, with a template folder of the same name."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from devflow import __version__
+
+bp = Blueprint("pages", __name__)
+
+
+def init_app(app: Flask) -> None:
+    from devflow.web.pages import account, overview, project  # noqa: F401 - they hang their routes on bp
+
+    app.jinja_env.globals["version"] = __version__
+    app.register_blueprint(bp)

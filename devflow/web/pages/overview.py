@@ -1,0 +1,67 @@
+"""The first page: how the last days went, in all projects the viewer may see."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from devflow import access, activity, projects, windows
+from devflow.access import Action
+from devflow.errors import Invalid
+from devflow.models import Person
+from devflow.web import charts, htmx
+from devflow.web.charts import Point
+from devflow.web.current import context, now, session
+from devflow.web.i18n import gettext
+from devflow.web.pages import bp, labels
+from devflow.web.session import login_required, viewer
+
+
+@bp.get("/")
+@login_required
+def overview() -> ResponseReturnValue:
+    return _show()
+
+
+@bp.post("/projects")
+@login_required
+def create_project() -> ResponseReturnValue:
+    name, person_id = request.form.get("name", ""), viewer().id
+
+    def work(writing: Session) -> UUID:
+        creator = writing.get_one(Person, person_id)
+        return projects.create(writing, creator, name, now()).public_id
+
+    try:
+        project_id = context().database.transact(work)
+    except Invalid as error:
+        return _show(422, name=name, wrong=str(error))
+    except IntegrityError:  # of two that ask for one name at once, one is told here
+        return _show(422, name=name, wrong=gettext("Expected a name no project has yet."))
+    return redirect(url_for("pages.project", project_id=project_id))
+
+
+def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Response:
+    zone = context().calendar.zone
+    found = activity.overview(session(), viewer(), now(), zone)
+    points = [
+        Point(labels.commits(day.date, day.date, day.numbers), day.numbers.commits) for day in found.days
+    ]
+    return htmx.render(
+        "overview/page.html",
+        status,
+        retarget="main" if found.is_fresh and htmx.target() == "fresh" else None,
+        today=windows.day_of(now(), zone),
+        found=found,
+        chart=charts.chart(points, labels.axis([(day.date, day.date) for day in found.days]), charts.counts),
+        sparks={
+            row.project.id: charts.spark([day.numbers.commits for day in row.days]) for row in found.projects
+        },
+        may_create=access.may(viewer(), Action.CREATE_PROJECT),
+        name=name,
+        wrong=wrong,
+    )

@@ -1,0 +1,98 @@
+"""One project over a range of days: its numbers, the viewer's part of them, and how they moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from flask import request
+from flask.typing import ResponseReturnValue
+
+from devflow import access, activity, windows
+from devflow.access import Action
+from devflow.activity import Numbers, Period, ProjectActivity
+from devflow.web import charts, htmx
+from devflow.web.charts import Chart, Point
+from devflow.web.current import context, now, session
+from devflow.web.pages import bp, labels, ranges
+from devflow.web.session import login_required, viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    commits: Chart
+    lines: Chart
+    files: Chart
+    active: Chart
+
+
+@bp.get("/projects/<uuid:project_id>")
+@login_required
+def project(project_id: UUID) -> ResponseReturnValue:
+    found = access.project(session(), viewer(), Action.VIEW_PROJECT, project_id)
+    zone = context().calendar.zone
+    today = windows.day_of(now(), zone)
+    chosen = ranges.parse(request.args, today)
+    shown = activity.project(session(), found, viewer(), chosen.first, chosen.last, zone)
+    # The period that is not over yet ends, as far as anybody knows, today.
+    last = min(shown.last, max(today, chosen.last))
+    return htmx.render(
+        "project/page.html",
+        retarget="main" if shown.is_fresh and htmx.target() == "fresh" else None,
+        project=found,
+        chosen=chosen,
+        shown=shown,
+        last=last,
+        latest=_latest(shown),
+        is_widened=chosen.first is not None and (shown.first, last) != (chosen.first, chosen.last),
+        may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, found),
+        charts=_charts(shown.periods),
+        public_url=context().settings.public_url,
+    )
+
+
+def _latest(shown: ProjectActivity) -> ranges.Range | None:
+    """The days up to the project's last activity, None while there is none."""
+    if shown.last_day is None:
+        return None
+    first = shown.last_day - timedelta(days=ranges.PRESETS[ranges.DEFAULT] - 1)
+    return ranges.Range(None, max(first, ranges.EARLIEST), shown.last_day)
+
+
+def _charts(periods: Sequence[Period]) -> Charts:
+    names = labels.axis([(period.first, period.last) for period in periods])
+
+    def draw(point: Callable[[Period, Numbers, Numbers], Point], step_of: Callable[[int], int]) -> Chart:
+        points = [point(period, period.numbers, period.own) for period in periods]
+        return charts.chart(points, names, step_of)
+
+    return Charts(
+        commits=draw(
+            lambda p, all_, own: Point(labels.commits(p.first, p.last, all_, own), all_.commits, own.commits),
+            charts.counts,
+        ),
+        lines=draw(
+            lambda p, all_, own: Point(
+                labels.lines(p.first, p.last, all_, own),
+                all_.insertions,
+                own.insertions,
+                all_.deletions,
+                own.deletions,
+            ),
+            charts.counts,
+        ),
+        files=draw(
+            lambda p, all_, own: Point(
+                labels.files(p.first, p.last, all_, own), all_.files_changed, own.files_changed
+            ),
+            charts.counts,
+        ),
+        active=draw(
+            lambda p, all_, own: Point(
+                labels.active(p.first, p.last, all_, own), all_.active_s, own.active_s or 0
+            ),
+            charts.times,
+        ),
+    )

@@ -1,0 +1,65 @@
+"""The span of days a page shows, read from its address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from devflow.errors import Invalid
+
+PRESETS: Final = {"30d": 30, "90d": 90, "1y": 365}
+"""Days of the ranges that end today; beside them there is ``all``."""
+ALL: Final = "all"
+DEFAULT: Final = "30d"
+EARLIEST: Final = date(1970, 1, 1)
+LATEST: Final = date(9998, 12, 31)
+MAX_YEARS: Final = 100
+_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """``first`` to ``last``, both shown; without ``first`` from the beginning. ``name`` is the preset's."""
+
+    name: str | None
+    first: date | None
+    last: date
+
+
+def parse(query: Mapping[str, str], today: date) -> Range:
+    """Raise Invalid naming what was expected and what came."""
+    if "from" in query or "to" in query:
+        return _between(query)
+    name = query.get("range", DEFAULT)
+    if name == ALL:
+        return Range(ALL, None, today)
+    if name not in PRESETS:
+        raise Invalid(f"expected range={', '.join(PRESETS)} or {ALL}, got {name[:40]!r}")
+    return Range(name, today - timedelta(days=PRESETS[name] - 1), today)
+
+
+def _between(query: Mapping[str, str]) -> Range:
+    if "range" in query:
+        raise Invalid("expected either range, or from and to, got both")
+    first, last = _day(query, "from"), _day(query, "to")
+    if first > last:
+        raise Invalid(f"expected from to be no later than to, got {first} and {last}")
+    if last.year - first.year > MAX_YEARS:
+        raise Invalid(f"expected at most {MAX_YEARS} years, got {first} to {last}")
+    return Range(None, first, last)
+
+
+def _day(query: Mapping[str, str], name: str) -> date:
+    given = query.get(name, "")
+    try:
+        day = date.fromisoformat(given) if _ISO.fullmatch(given) else None
+    except ValueError:
+        day = None
+    if day is None or not EARLIEST <= day <= LATEST:
+        raise Invalid(
+            f"expected {name} as a date such as 2026-01-31, from {EARLIEST.year} on, got {given[:40]!r}"
+        )
+    return day

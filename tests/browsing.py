@@ -1,0 +1,94 @@
+"""A person with a browser: opens pages, sends forms, and reads what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from bs4 import BeautifulSoup, Tag
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+import build
+from devflow.context import Context
+
+OURS: Final = {"Sec-Fetch-Site": "same-origin"}
+"""What a browser says of a form that this site's own page sends."""
+
+
+MINUS: Final = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """A test client as a person holds it: cookies are kept, forms come from this site's pages."""
+
+    client: FlaskClient
+
+    def get(self, address: str, **headers: str) -> TestResponse:
+        return self.client.get(address, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    def post(self, address: str, **form: str) -> TestResponse:
+        return self.client.post(address, data=form, headers=OURS)
+
+    def sign_in(self, name: str) -> Browser:
+        answer = self.post("/sign-in", email=f"{name}@example.org", password=build.PASSWORD)
+        assert answer.status_code == 302
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """Ada, an admin who is no member; Bob and Cem, who are; Eve, who is not. Bob's PC has reported."""
+
+    context: Context
+    app: Flask
+    project: UUID
+    people: dict[str, UUID]
+
+    @property
+    def page(self) -> str:
+        return f"/projects/{self.project}"
+
+    def browser(self, name: str | None = None) -> Browser:
+        browser = Browser(self.app.test_client())
+        return browser if name is None else browser.sign_in(name)
+
+
+def soup(answer: TestResponse) -> BeautifulSoup:
+    return BeautifulSoup(answer.get_data(as_text=True), "html.parser")
+
+
+def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
+    """The only element the selector finds."""
+    (found,) = page.select(selector)
+    return found
+
+
+def text(page: BeautifulSoup | Tag, selector: str) -> str:
+    return " ".join(one(page, selector).get_text(" ").split())
+
+
+def figures(page: BeautifulSoup) -> dict[str, list[str]]:
+    """The row of figures: by name, the texts below it."""
+    found: dict[str, list[str]] = {}
+    for figure in page.select(".figure"):
+        name = text(figure, "dt")
+        found[name] = [" ".join(part.get_text(" ").split()) for part in figure.select("dd")]
+    return found
+
+
+def table(page: BeautifulSoup, chart: str) -> list[list[str]]:
+    """The rows of the table behind a chart, newest first."""
+    section = one(page, f"section[aria-labelledby={chart}-title]")
+    return [
+        [" ".join(cell.get_text(" ").split()) for cell in row.select("th, td")]
+        for row in section.select("tbody tr")
+    ]
+
+
+def htmx(target: str, kind: str = "partial", **more: str) -> dict[str, str]:
+    """The headers htmx 4 sends."""
+    return {"HX_Request": "true", "HX_Target": target, "HX_Request_Type": kind, **more}

@@ -1,0 +1,193 @@
+"""Accounts: the first one by a one-time link, log-in, and what tokens stand for."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import jwt
+import pytest
+from sqlalchemy import select
+
+from devflow import accounts, crypto, wire
+from devflow.errors import Invalid, NotFound, Unauthorized
+from devflow.models import Device, Person, RefreshToken, Role
+from world import NOW_MS, PASSWORD, Member, World
+
+KEY = b"k" * 32
+SERVER = uuid4()
+DAY_MS = 86_400_000
+
+
+def open_setup(world: World) -> str | None:
+    return world.database.transact(lambda session: accounts.open_setup(session, NOW_MS))
+
+
+def set_up(world: World, token: str) -> None:
+    with world.database.writing() as session:
+        accounts.set_up(session, token, name="Ada", email="ada@example.org", password=PASSWORD, now_ms=NOW_MS)
+
+
+def issue(world: World, member: Member, *, now_ms: int | None = None) -> wire.Tokens:
+    with world.database.writing() as session:
+        return accounts.issue(
+            session,
+            session.get_one(Person, member.id),
+            session.get_one(Device, member.device),
+            key=KEY,
+            audience=SERVER,
+            now_ms=_now() if now_ms is None else now_ms,
+        )
+
+
+def _now() -> int:
+    # PyJWT asks the real clock whether a token has expired.
+    from devflow.context import now_ms
+
+    return now_ms()
+
+
+def renew(world: World, token: str) -> wire.Tokens:
+    with world.database.writing() as session:
+        return accounts.renew(session, token, key=KEY, audience=SERVER, now_ms=_now())
+
+
+def bearer(world: World, token: str, *, key: bytes = KEY, audience: object = SERVER) -> accounts.Bearer:
+    with world.reading() as session:
+        return accounts.bearer(session, token, key=key, audience=audience)  # type: ignore[arg-type]
+
+
+def test_the_set_up_link_makes_an_admin_and_works_once(world: World) -> None:
+    token = open_setup(world)
+    assert token is not None
+    set_up(world, token)
+    with world.reading() as session:
+        assert session.scalars(select(Person.role)).all() == [Role.ADMIN]
+    with pytest.raises(NotFound):
+        set_up(world, token)
+    assert open_setup(world) is None
+
+
+def test_a_new_set_up_link_ends_the_one_before_and_a_guess_opens_nothing(world: World) -> None:
+    first, second = open_setup(world), open_setup(world)
+    assert first is not None and second is not None
+    for token in (first, "guess"):
+        with pytest.raises(NotFound):
+            set_up(world, token)
+    set_up(world, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "password", "expected"),
+    [
+        ("", "ada@example.org", PASSWORD, "1 to 100 characters"),
+        ("Ada", "ada", PASSWORD, "e-mail address"),
+        ("Ada", "ada @example.org", PASSWORD, "e-mail address"),
+        ("Ada", "ada@example.org", "short", "10 to 1024 characters, got 5"),
+    ],
+)
+def test_wrong_input_for_an_account_is_named(
+    world: World, name: str, email: str, password: str, expected: str
+) -> None:
+    with pytest.raises(Invalid, match=expected), world.database.writing() as session:
+        accounts.create_person(
+            session, name=name, email=email, password=password, role=Role.DEVELOPER, now_ms=NOW_MS
+        )
+
+
+def test_an_address_has_one_account_however_it_is_written(world: World) -> None:
+    world.person("Ada")
+    with pytest.raises(Invalid, match="nobody has yet"), world.database.writing() as session:
+        accounts.create_person(
+            session,
+            name="A",
+            email=" ADA@Example.org ",
+            password=PASSWORD,
+            role=Role.DEVELOPER,
+            now_ms=NOW_MS,
+        )
+
+
+def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(world: World) -> None:
+    world.person("Ada")
+    messages = set()
+    for email, password in (("ada@example.org", "wrong password"), ("eve@example.org", PASSWORD)):
+        with pytest.raises(Unauthorized) as caught, world.reading() as session:
+            accounts.authenticate(session, email, password)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    with world.reading() as session:
+        assert accounts.authenticate(session, "Ada@example.org ", PASSWORD).name == "Ada"
+
+
+def test_a_token_stands_for_its_person_and_device(world: World) -> None:
+    ada = world.person("Ada")
+    found = bearer(world, issue(world, ada).token)
+    assert (found.person.public_id, found.device and found.device.public_id) == (ada.public_id, ada.device_id)
+
+
+def test_a_token_of_another_key_server_or_algorithm_or_with_changes_is_refused(world: World) -> None:
+    ada = world.person("Ada")
+    token = issue(world, ada).token
+    claims = jwt.decode(token, options={"verify_signature": False})
+    forged = [
+        jwt.encode(claims, b"x" * 32, algorithm="HS256"),
+        jwt.encode(claims, KEY * 2, algorithm="HS512"),
+        jwt.encode(claims, None, algorithm="none"),
+        jwt.encode(claims | {"sub": "nobody"}, KEY, algorithm="HS256"),
+        jwt.encode(claims | {"aud": "elsewhere"}, KEY, algorithm="HS256"),
+        jwt.encode({k: v for k, v in claims.items() if k != "exp"}, KEY, algorithm="HS256"),
+        token[:-2],
+        "",
+    ]
+    for each in forged:
+        with pytest.raises(Unauthorized):
+            bearer(world, each)
+
+
+def test_an_expired_token_says_so(world: World) -> None:
+    ada = world.person("Ada")
+    old = issue(world, ada, now_ms=_now() - 8 * DAY_MS)
+    with pytest.raises(Unauthorized, match="expired"):
+        bearer(world, old.token)
+
+
+def test_moving_the_token_version_or_revoking_the_device_ends_its_tokens(world: World) -> None:
+    ada = world.person("Ada")
+    tokens = issue(world, ada)
+    with world.database.writing() as session:
+        session.get_one(Device, ada.device).revoked_at = NOW_MS
+    with pytest.raises(Unauthorized, match="revoked"):
+        bearer(world, tokens.token)
+    with pytest.raises(Unauthorized, match="revoked"):
+        renew(world, tokens.refresh_token)
+    with world.database.writing() as session:
+        session.get_one(Device, ada.device).revoked_at = None
+        session.get_one(Person, ada.id).token_version += 1
+    with pytest.raises(Unauthorized, match="ended"):
+        bearer(world, tokens.token)
+
+
+def test_a_refresh_token_works_once_and_leads_to_another(world: World) -> None:
+    ada = world.person("Ada")
+    first = issue(world, ada)
+    second = renew(world, first.refresh_token)
+    assert bearer(world, second.token).person.id == ada.id
+    for used in (first.refresh_token, "guess"):
+        with pytest.raises(Unauthorized):
+            renew(world, used)
+    assert renew(world, second.refresh_token).user_id == ada.public_id
+
+
+def test_only_hashes_of_tokens_and_passwords_are_stored(world: World) -> None:
+    ada = world.person("Ada")
+    tokens = issue(world, ada)
+    with world.reading() as session:
+        stored = session.scalars(select(RefreshToken.token_hash)).all()
+        assert stored == [crypto.token_hash(tokens.refresh_token)]
+        assert session.get_one(Person, ada.id).password_hash.startswith("$argon2id$")
+
+
+def test_a_device_of_somebody_else_cannot_be_taken_over(world: World) -> None:
+    ada, ben = world.person("Ada"), world.person("Ben")
+    with pytest.raises(Invalid, match="somebody else"), world.database.writing() as session:
+        accounts.enrol(session, session.get_one(Person, ben.id), ada.device_id, "mine now", NOW_MS)

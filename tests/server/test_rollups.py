@@ -1,0 +1,311 @@
+"""Cells against a slow and obvious recount of the events, and against tables made by hand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyroaring import BitMap
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from devflow import rollups, wire
+from devflow.models import Cell, Event, Mark, Project, Workspace
+from devflow.rollups import NOBODY, Calendar
+from devflow.windows import Grain, window
+from world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+
+Key = tuple[int, str, int, int]
+
+
+@dataclass
+class Plain:
+    """A cell as plain numbers."""
+
+    events: int = 0
+    commits: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    active_ms: int = 0
+    files: set[int] = field(default_factory=set)
+
+
+def stored(session: Session, *grains: Grain) -> dict[Key, Plain]:
+    cells = session.scalars(select(Cell).where(Cell.grain.in_(grains or tuple(Grain))))
+    return {
+        (cell.project_id, cell.grain, cell.start, cell.person_id): Plain(
+            cell.events,
+            cell.commits,
+            cell.insertions,
+            cell.deletions,
+            cell.active_ms,
+            set(BitMap.deserialize(cell.files)),
+        )
+        for cell in cells
+    }
+
+
+def recounted(session: Session, calendar: Calendar) -> dict[Key, Plain]:
+    """Every cell straight from the definitions, an event and a gap at a time."""
+    cells: dict[Key, Plain] = defaultdict(Plain)
+    people: dict[int, list[Event]] = defaultdict(list)
+    for event in session.scalars(select(Event).order_by(Event.timestamp, Event.event_id)):
+        person_id = event.person_id or NOBODY
+        people[person_id].append(event)
+        for grain in Grain:
+            start = window(grain, event.timestamp, calendar.zone).start_ms
+            cell = cells[event.project_id, grain, start, person_id]
+            cell.events += 1
+            cell.commits += event.event_type in (5, 6)
+            cell.insertions += event.insertions
+            cell.deletions += event.deletions
+            cell.files |= set(rollups.unpack_files(event.files))
+    for person_id, events in people.items():
+        if person_id == NOBODY:
+            continue
+        for earlier, later in pairwise(events):
+            if later.timestamp - earlier.timestamp > calendar.idle_limit_ms:
+                continue
+            for grain in Grain:
+                at = earlier.timestamp
+                while at < later.timestamp:
+                    span = window(grain, at, calendar.zone)
+                    until = min(span.end_ms, later.timestamp)
+                    cells[earlier.project_id, grain, span.start_ms, person_id].active_ms += until - at
+                    at = until
+    return dict(cells)
+
+
+SPREAD = st.integers(0, 3 * 86_400_000) | st.integers(0, 90 * MINUTE_MS)
+DEED = st.tuples(
+    st.integers(0, 2),  # who
+    st.booleans(),  # on the second device
+    st.integers(0, 1),  # project
+    SPREAD,  # when
+    st.sampled_from(["saved", "own commit", "strangers commit", "other's commit"]),
+    st.sampled_from(["a.py", "b.py", "c.py"]),
+)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata"])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    deeds=st.lists(DEED, min_size=1, max_size=30),
+    cuts=st.lists(st.integers(0, 30), max_size=4),
+    data=st.data(),
+)
+def test_cells_equal_a_recount_whatever_comes_late_twice_or_in_any_order(
+    world: World,
+    zone: str,
+    deeds: list[tuple[int, bool, int, int, str, str]],
+    cuts: list[int],
+    data: st.DataObject,
+) -> None:
+    _clear(world)
+    world.calendar = Calendar(ZoneInfo(zone), 15 * MINUTE_MS)
+    members, seconds, projects = _cast(world)
+    batches: dict[Member, list[wire.SyncEvent]] = defaultdict(list)
+    for who, second, project, when, kind, path in deeds:
+        member = (seconds if second else members)[who]
+        deed = _deed(kind, path, members, who)
+        # The clock change of autumn lies in the span.
+        batches[member].append(world.event(member, projects[project], deed, OCTOBER_MS + when))
+    uploads = [(member, part) for member, events in batches.items() for part in _parts(events, cuts)]
+    uploads += data.draw(st.lists(st.sampled_from(uploads), max_size=3))
+    for member, events in data.draw(st.permutations(uploads)):
+        world.send(member, *events)
+        if data.draw(st.booleans()):
+            world.refresh()
+    world.refresh()
+    with world.reading() as session:
+        assert stored(session) == recounted(session, world.calendar)
+        assert session.scalar(select(Mark)) is None
+
+
+OCTOBER_MS = int(datetime(2026, 10, 23, 20, 10, tzinfo=UTC).timestamp()) * 1_000
+
+
+def _cast(world: World) -> tuple[list[Member], list[Member], list[Project]]:
+    """Three people with two devices each and two projects, made once for all examples."""
+    if not hasattr(world, "cast"):
+        members = [world.person(name) for name in ("Ada", "Ben", "Cleo")]
+        seconds = [world.second_device(member) for member in members]
+        projects = [world.project(name, *members) for name in ("one", "two")]
+        world.cast = members, seconds, projects  # type: ignore[attr-defined]
+    return world.cast  # type: ignore[attr-defined,no-any-return]
+
+
+def _clear(world: World) -> None:
+    with world.database.writing() as session:
+        for table in (Cell, Mark, Event):
+            session.execute(delete(table))
+
+
+def _deed(kind: str, path: str, members: list[Member], who: int) -> wire.EventData:
+    match kind:
+        case "saved":
+            return saved(path)
+        case "own commit":
+            return commit(members[who].author, path, insertions=3, deletions=1)
+        case "other's commit":
+            return commit(members[(who + 1) % 3].author, path, insertions=5)
+        case _:
+            return commit(STRANGER, path, insertions=7)
+
+
+def _parts(events: list[wire.SyncEvent], cuts: list[int]) -> list[list[wire.SyncEvent]]:
+    edges = sorted({0, *(cut for cut in cuts if cut < len(events)), len(events)})
+    return [events[low:high] for low, high in pairwise(edges)]
+
+
+# Tables made by hand
+
+
+def active(world: World, grain: Grain, member: Member, project: Project | None = None) -> dict[int, int]:
+    """Active seconds by window start."""
+    with world.reading() as session:
+        found: dict[int, int] = defaultdict(int)
+        for cell in session.scalars(select(Cell).filter_by(person_id=member.id, grain=grain)):
+            if project is None or cell.project_id == project.id:
+                found[cell.start] += cell.active_ms // 1_000
+    return dict(found)
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
+
+
+def send_saves(world: World, member: Member, project: Project, *times: str) -> None:
+    world.send(member, *(world.event(member, project, saved(), at(time)) for time in times))
+    world.refresh()
+
+
+def test_a_single_event_is_no_time_at_work(world: World) -> None:
+    ada = world.person("Ada")
+    send_saves(world, ada, world.project("one", ada), "2026-03-02T10:00")
+    assert active(world, Grain.DAY, ada) == {at("2026-03-02"): 0}
+
+
+def test_a_gap_of_exactly_the_limit_counts_and_one_millisecond_more_does_not(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    send_saves(world, ada, one, "2026-03-02T10:00", "2026-03-02T10:15")
+    assert active(world, Grain.DAY, ada) == {at("2026-03-02"): 900}
+    send_saves(world, ada, one, "2026-03-02T10:30:00.001")
+    assert active(world, Grain.DAY, ada) == {at("2026-03-02"): 900}
+
+
+def test_two_devices_at_once_count_once(world: World) -> None:
+    ada = world.person("Ada")
+    laptop = world.second_device(ada)
+    one = world.project("one", ada)
+    send_saves(world, ada, one, "2026-03-02T10:00", "2026-03-02T10:10")
+    send_saves(world, laptop, one, "2026-03-02T10:00", "2026-03-02T10:05", "2026-03-02T10:10")
+    assert active(world, Grain.DAY, ada) == {at("2026-03-02"): 600}
+
+
+def test_a_gap_belongs_to_the_project_of_its_earlier_event(world: World) -> None:
+    ada = world.person("Ada")
+    one, two = world.project("one", ada), world.project("two", ada)
+    send_saves(world, ada, one, "2026-03-02T10:00", "2026-03-02T10:12")
+    assert active(world, Grain.DAY, ada, one) == {at("2026-03-02"): 720}
+    send_saves(world, ada, two, "2026-03-02T10:04")
+    assert active(world, Grain.DAY, ada, one) == {at("2026-03-02"): 240}
+    assert active(world, Grain.DAY, ada, two) == {at("2026-03-02"): 480}
+
+
+def test_a_session_across_midnight_is_cut_at_the_edge(world: World) -> None:
+    ada = world.person("Ada")
+    send_saves(world, ada, world.project("one", ada), "2026-03-02T23:50", "2026-03-03T00:02")
+    assert active(world, Grain.HOUR, ada) == {at("2026-03-02T23:00"): 600, at("2026-03-03T00:00"): 120}
+    assert active(world, Grain.DAY, ada) == {at("2026-03-02"): 600, at("2026-03-03"): 120}
+
+
+def test_a_week_that_belongs_to_two_years_is_one_week_and_two_months(world: World) -> None:
+    ada = world.person("Ada")
+    send_saves(world, ada, world.project("one", ada), "2026-12-31T23:55", "2027-01-01T00:05")
+    assert active(world, Grain.WEEK, ada) == {at("2026-12-28"): 600}
+    assert active(world, Grain.MONTH, ada) == {at("2026-12-01"): 300, at("2027-01-01"): 300}
+
+
+def test_a_file_changed_on_two_days_is_one_file_of_the_week(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    for day in ("2026-03-02", "2026-03-03"):
+        world.send(
+            ada, world.event(ada, one, saved("a.py"), at(day)), world.event(ada, one, saved(day), at(day))
+        )
+    world.refresh()
+    with world.reading() as session:
+        cells = stored(session, Grain.DAY, Grain.WEEK)
+    assert sorted(len(cell.files) for cell in cells.values()) == [2, 2, 3]
+
+
+def test_a_file_of_the_same_name_in_another_project_is_another_file(world: World) -> None:
+    ada = world.person("Ada")
+    for project in (world.project("one", ada), world.project("two", ada)):
+        world.send(ada, world.event(ada, project, saved("a.py"), NOW_MS))
+    with world.reading() as session:
+        files = [file for cell in stored(session, Grain.HOUR).values() for file in cell.files]
+    assert len(files) == len(set(files)) == 2
+
+
+def test_a_refresh_that_fails_midway_changes_nothing_and_is_made_up_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = world.person("Ada")
+    world.send(ada, world.event(ada, world.project("one", ada), saved(), NOW_MS))
+    with pytest.raises(ZeroDivisionError), world.database.writing() as session:
+        rollups.refresh(session, world.calendar.zone)
+        raise ZeroDivisionError
+    with world.reading() as session:
+        assert stored(session, Grain.DAY) == {}
+    world.refresh()
+    with world.reading() as session:
+        assert stored(session) == recounted(session, world.calendar)
+
+
+def test_another_time_zone_or_idle_limit_counts_everything_anew(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    send_saves(world, ada, one, "2026-03-02T23:50", "2026-03-03T00:02", "2026-03-03T00:22")
+    world.send(ada, world.event(ada, one, commit(STRANGER, "b.py"), NOW_MS))
+    seoul = Calendar(ZoneInfo("Asia/Seoul"), 30 * MINUTE_MS)
+    with world.database.writing() as session:
+        session.add(Workspace(id=1, server_id=uuid4(), timezone="UTC", idle_limit_ms=15 * MINUTE_MS))
+    with world.database.writing() as session:
+        assert rollups.adopt(session, seoul)
+        assert not rollups.adopt(session, seoul)
+    with world.reading() as session:
+        assert stored(session) == recounted(session, seoul)
+    assert sum(active(world, Grain.DAY, ada).values()) == 32 * 60
+
+
+def test_an_upload_moves_the_generation_of_just_the_projects_it_changed(world: World) -> None:
+    ada = world.person("Ada")
+    one, two = world.project("one", ada), world.project("two", ada)
+    world.send(ada, world.event(ada, one, saved(), NOW_MS))
+    generations = _generations(world)
+    assert generations[one.public_id] > generations[two.public_id] == 0
+    event = world.event(ada, two, saved(), NOW_MS + 2 * 3_600_000)
+    world.send(ada, event)
+    before = _generations(world)
+    world.send(ada, event)
+    assert _generations(world) == before
+    assert before[one.public_id] == generations[one.public_id]
+
+
+def _generations(world: World) -> dict[UUID, int]:
+    with world.reading() as session:
+        return {project.public_id: project.generation for project in session.scalars(select(Project))}

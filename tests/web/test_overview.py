@@ -1,0 +1,128 @@
+"""The first page: the numbers of all projects a person may see, and the form for a new one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+import build
+from browsing import MINUS, Team, figures, htmx, one, soup, table, text
+from devflow import activity, windows
+from devflow.models import Person, Project, Role
+
+
+def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
+    page = soup(busy.browser("bob").get("/"))
+    zone = busy.context.calendar.zone
+    with busy.context.database.reading() as session:
+        bob = session.query(Person).filter_by(name="Bob").one()
+        found = activity.overview(session, bob, build.NOW, zone)
+    week, today, before, trend = found.week, found.today, found.week_before, found.trend
+    assert week.commits > today.commits > 0
+    assert figures(page)["Commits"] == [
+        str(week.commits),
+        f"today {today.commits}",
+        f"week before {before.commits}",
+        f"30 days {trend.commits}",
+    ]
+    assert figures(page)["Events"][0] == str(week.events)
+    assert figures(page)["Files changed"][0] == str(week.files_changed)
+    assert figures(page)["Lines"][0] == f"+{week.insertions:,} {MINUS}{week.deletions:,}"
+    newest = windows.day_of(build.NOW, zone)
+    assert [row[1] for row in table(page, "commits")] == [
+        str(next(day.numbers.commits for day in found.days if day.date == newest - timedelta(days=back)))
+        for back in range(activity.TREND_DAYS)
+    ]
+    (row,) = page.select(".projects tbody tr")
+    assert text(row, "th a") == "atlas"
+    assert one(row, "th a")["href"] == busy.page
+    assert one(row, "time")["datetime"] == str(newest)
+    assert len(row.select(".spark rect")) == sum(day.numbers.commits > 0 for day in found.days)
+
+
+def test_everybody_sees_only_the_own_projects_and_an_admin_all(busy: Team) -> None:
+    build.project(busy.context, "of nobody")
+    names = {
+        who: [link.get_text() for link in soup(busy.browser(who).get("/")).select(".projects th a")]
+        for who in busy.people
+    }
+    assert names == {"ada": ["atlas", "of nobody"], "bob": ["atlas"], "cem": ["atlas"], "eve": []}
+
+
+def test_who_is_in_no_project_is_told_what_to_do(team: Team) -> None:
+    page = soup(team.browser("eve").get("/"))
+    assert "Ask a manager" in text(page, ".empty")
+    assert page.select("form[action='/projects']") == []
+
+
+def test_an_admin_without_a_project_is_offered_to_make_one(team: Team) -> None:
+    with team.context.database.writing() as session:
+        session.delete(session.query(Project).one())
+    page = soup(team.browser("ada").get("/"))
+    assert "Make the first one" in text(page, ".empty")
+    assert one(page, "form[action='/projects'] input")["name"] == "name"
+
+
+def test_a_new_project_has_its_maker_as_member_and_shows_the_commands(team: Team) -> None:
+    ada = team.browser("ada")
+    made = ada.post("/projects", name="  new   project ")
+    page = soup(ada.get(made.headers["Location"]))
+    project = made.headers["Location"].rpartition("/")[2]
+    assert text(page, "h1") == "new project"
+    assert [code.get_text() for code in page.select(".steps code")] == [
+        "devflow init",
+        "devflow import git",
+        "devflow sync init http://localhost:8080",
+        "devflow sync auth --email ada@example.org",
+        f"devflow sync enable --project-id {project}",
+        "devflow sync push",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("", "1 to 100"), ("x" * 101, "1 to 100"), ("atlas", "no project has yet"), ("a\0b", "control")],
+)
+def test_a_bad_project_name_is_kept_beside_the_message(team: Team, name: str, said: str) -> None:
+    answer = team.browser("ada").post("/projects", name=name)
+    page = soup(answer)
+    assert answer.status_code == 422
+    assert said in text(page, "[role=alert]")
+    assert one(page, "#name")["aria-describedby"] == one(page, "[role=alert]")["id"]
+
+
+def test_only_those_who_may_make_projects(team: Team) -> None:
+    build.person(team.context, "max", Role.MANAGER)
+    build.person(team.context, "lea", Role.LEAD)
+    answers = {
+        who: team.browser(who).post("/projects", name=f"of {who}").status_code
+        for who in ("max", "lea", "bob")
+    }
+    assert answers == {"max": 302, "lea": 403, "bob": 403}
+
+
+def test_time_that_is_not_known_says_so_and_why(team: Team) -> None:
+    stranger = [build.commit(build.NOW - build.HOUR, "guest@example.com")]
+    build.send(team.context, team.people["bob"], team.project, stranger)
+    page = soup(team.browser("cem").get("/"))
+    assert figures(page)["Active time"][0] == "not known"
+    assert "do not report to this server" in text(page, "main")
+
+
+def test_while_uploads_are_counted_the_page_says_so_and_asks_again(busy: Team) -> None:
+    cem = busy.browser("cem")
+    assert soup(cem.get("/")).select("#fresh") == []
+    acts = [build.saved(build.NOW - build.MINUTE)]
+    build.send(busy.context, busy.people["bob"], busy.project, acts, refresh=False)
+    note = one(soup(cem.get("/")), "#fresh")
+    assert (note["hx-get"], note["hx-trigger"]) == ("/", "every 2s")
+    again = cem.get("/", **htmx("p#fresh"))
+    assert [part["id"] for part in soup(again).select("[id]")] == ["fresh"]
+    assert "HX-Retarget" not in again.headers
+
+    build.send(busy.context, busy.people["bob"], busy.project, [])
+    done = cem.get("/", **htmx("p#fresh"))
+    assert (done.headers["HX-Retarget"], done.headers["HX-Reswap"]) == ("#main", "innerHTML")
+    assert soup(done).select("h1")
+    assert soup(done).select("#fresh, html") == []
