@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import stat
@@ -20,7 +19,6 @@ import pytest
 from devflow import wire
 from devflow_agent import credentials
 from devflow_agent.cli import devflow
-from devflow_agent.config import Home
 from devflow_agent.settings import Settings
 from tests.agent.scripted_server import (
     PASSWORD,
@@ -30,61 +28,10 @@ from tests.agent.scripted_server import (
     refuse_first,
     says,
 )
+from tests.cli import Cli
 from tests.repo import Repo
 
 ROOT = Path(__file__).parents[2]
-
-
-class Cli:
-    """Runs ``devflow`` with a home of its own."""
-
-    def __init__(self, home: Path, folder: Path) -> None:
-        self.home = Home(home)
-        self.folder = folder
-        self.env = {
-            **os.environ,
-            "DEVFLOW_HOME": str(home),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "agent")]),
-            "COLUMNS": "100",
-        }
-
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "devflow_agent", *args],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "devflow_agent", *args],
-            cwd=self.folder,
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def ok(self, *args: str, stdin: str = "") -> str:
-        done = self.run(*args, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def json(self, *args: str) -> Any:
-        return json.loads(self.ok(*args, "--json"))
-
-    def fails(self, code: int, *args: str, stdin: str = "") -> str:
-        """The one line on stderr of a run that ends with ``code``."""
-        done = self.run(*args, stdin=stdin)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        assert done.stderr.count("\n") == 1, "one line and no traceback"
-        assert done.stderr.startswith("devflow: ")
-        return done.stderr.removeprefix("devflow: ").strip()
 
 
 @pytest.fixture
