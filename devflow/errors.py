@@ -23,3 +23,7 @@ class Offline(DevflowError):
 
 class TooLarge(DevflowError):
     """More than the other side takes at once: send less."""
+
+
+class Busy(DevflowError):
+    """Another process does this already: leave it to that one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from devflow.errors import Invalid
 from devflow_agent import schema
 
 BUSY_TIMEOUT_S: Final = 30.0
+KEPT_ATTEMPTS: Final = 10_000
+"""A month of a server that never answers; older rows of ``sync_logs`` go."""
 SyncStatus = Literal["pending", "synced", "failed"]
 
 
@@ -94,7 +97,7 @@ class Store:
         weakref.finalize(self, _close, self._idle)
         try:
             with self._connection() as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
+                _use_wal(connection)
                 schema.migrate(connection)
         except sqlite3.DatabaseError as error:
             raise Invalid(f"cannot use the store {path}: {error}") from error
@@ -122,22 +125,13 @@ class Store:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            connection = connect(self.path)
         try:
             yield connection
         except BaseException:
             connection.close()
             raise
         self._idle.append(connection)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
 
     # Events
 
@@ -180,14 +174,20 @@ class Store:
         limit: int = 1_000,
     ) -> list[Event]:
         """Events with ``since_ms <= timestamp < until_ms``, newest first."""
-        project = "" if project_id is None else "project_id = :project AND"
+        found: list[Event] = []
         with self.read() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM events WHERE {project} timestamp >= :since AND timestamp < :until"  # noqa: S608 - one of two constants
-                " ORDER BY timestamp DESC, local_id DESC LIMIT :limit",
-                {"project": str(project_id), "since": since_ms, "until": until_ms, "limit": limit},
-            ).fetchall()
-        return [_event(row) for row in rows]
+            # One ordered look-up a project: only with its project does the index give an order in time.
+            for (project,) in connection.execute("SELECT id FROM projects").fetchall():
+                if project_id is not None and project != str(project_id):
+                    continue
+                rows = connection.execute(
+                    "SELECT * FROM events WHERE project_id = ? AND timestamp >= ? AND timestamp < ?"
+                    " ORDER BY timestamp DESC, local_id DESC LIMIT ?",
+                    (project, since_ms, until_ms, limit),
+                )
+                found.extend(_event(row) for row in rows)
+        found.sort(key=lambda event: (event.timestamp_ms, event.local_id), reverse=True)
+        return found[:limit]
 
     def event_counts(self) -> dict[UUID, Counter[wire.EventType]]:
         """How many events of each type every project has. O(projects), however many events."""
@@ -200,11 +200,15 @@ class Store:
     # Projects
 
     def add_project(self, name: str, path: Path, git_dir: Path, now_ms: int) -> Project:
-        """The project of this repository, made if it is new; the name of a known one is kept."""
+        """The project of this repository, made if it is new; the name of a known one is kept.
+
+        It is known by its git directory or, where that has moved, by its path.
+        """
         with self.write() as connection:
             connection.execute(
                 "INSERT INTO projects (id, name, path, git_dir, created_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (git_dir) DO UPDATE SET path = excluded.path",
+                " ON CONFLICT (git_dir) DO UPDATE SET path = excluded.path"
+                " ON CONFLICT (path) DO UPDATE SET git_dir = excluded.git_dir",
                 (str(uuid4()), name, os.fspath(path), os.fspath(git_dir), now_ms),
             )
         return next(project for project in self.projects() if project.git_dir == git_dir)
@@ -234,6 +238,12 @@ class Store:
         with self.read() as connection:
             row = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row["value"])
+
+    def settings(self) -> dict[str, Any]:
+        """Every stored setting; those never set have no entry."""
+        with self.read() as connection:
+            rows = connection.execute("SELECT key, value FROM settings").fetchall()
+        return {row["key"]: json.loads(row["value"]) for row in rows}
 
     def set_settings(self, **values: Any) -> None:
         """Store all of ``values`` (anything JSON can hold) or none."""
@@ -307,7 +317,7 @@ class Store:
                 " WHERE local_id = ? AND sync_status = 'pending'",
                 [(reason, by_id[event_id].local_id) for event_id, reason in kept.items()],
             )
-            connection.execute(
+            logged = connection.execute(
                 "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -320,6 +330,29 @@ class Store:
                     attempt.outcome,
                     attempt.detail,
                 ),
+            ).lastrowid
+            connection.execute("DELETE FROM sync_logs WHERE id <= ?", ((logged or 0) - KEPT_ATTEMPTS,))
+
+    def retry_failed(self) -> int:
+        """Let what the server refused for good wait to be sent again; return how many that were."""
+        with self.write() as connection:
+            return _reopen(connection, "'failed'")
+
+    def report_to(self, server_id: UUID) -> None:
+        """Make this the outbox of that server.
+
+        If it was another's, no project is linked any more and every event waits to be sent: the
+        new server has none of what the old one confirmed.
+        """
+        with self.write() as connection:
+            known = connection.execute("SELECT value FROM settings WHERE key = 'sync_server_id'").fetchone()
+            if known is not None and json.loads(known["value"]) == str(server_id):
+                return
+            connection.execute("DELETE FROM sync_projects")
+            _reopen(connection, "'failed', 'synced'")
+            connection.execute(
+                "INSERT OR REPLACE INTO settings (key, value) VALUES ('sync_server_id', ?)",
+                (json.dumps(str(server_id)),),
             )
 
     def sync_counts(self) -> dict[SyncStatus, int]:
@@ -352,6 +385,28 @@ class Store:
             )
             for row in rows
         ]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A durable connection in autocommit mode; any thread may use it, one at a time."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Of several processes that open a new store at once all but one are told "locked" at once:
+    # for this step SQLite does not wait as it does for every other.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _close(connections: list[sqlite3.Connection]) -> None:
@@ -396,6 +451,20 @@ def _move(
     if moved:
         _count(connection, str(event.project_id), "pending", -1)
         _count(connection, str(event.project_id), status, 1)
+
+
+def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:
+    """Events of these statuses become pending again; their attempts and last error stay to be read."""
+    rows = connection.execute(
+        "SELECT project_id, sync_status, count(*) AS count FROM events"  # noqa: S608 - one of two constants
+        f" WHERE sync_status IN ({statuses}) GROUP BY project_id, sync_status"
+    ).fetchall()
+    for row in rows:
+        _count(connection, row["project_id"], row["sync_status"], -row["count"])
+        _count(connection, row["project_id"], "pending", row["count"])
+    return connection.execute(
+        f"UPDATE events SET sync_status = 'pending', synced_at = NULL WHERE sync_status IN ({statuses})"  # noqa: S608
+    ).rowcount
 
 
 def _count(connection: sqlite3.Connection, project_id: str, status: SyncStatus, change: int) -> None:

@@ -1,0 +1,1 @@
+"""What the recorded events say; reads the store only, so it works with no network."""

@@ -1,0 +1,110 @@
+"""The commands that work with no network: register, import, watch, look, serve an AI client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from devflow.errors import Invalid
+from devflow_agent.cli import progress
+from devflow_agent.cli.run import Run, as_json, json_option, path_argument
+from devflow_agent.config import now_ms
+from devflow_agent.plain import plain
+from devflow_agent.store import Project
+
+if TYPE_CHECKING:
+    from devflow_agent.collect.git import Repository
+
+
+@click.command()
+@path_argument
+@click.option("--name", help="The project's name on this PC; the folder's name if not given.")
+@click.pass_obj
+def init(run: Run, path: str, name: str | None) -> None:
+    """Register the git repository at PATH as a project. Imports nothing yet."""
+    if name is not None and not name.strip():
+        raise Invalid("expected a name with at least one visible character")
+    project, _ = registered(run, Path(path), name)
+    click.echo(f"project {plain(project.name)} at {plain(str(project.path))}")
+    click.echo("next: `devflow import git` records its history, `devflow watch` follows it")
+
+
+@click.group("import")
+def import_() -> None:
+    """Record history that was there before the agent was."""
+
+
+@import_.command("git")
+@path_argument
+@json_option
+@click.pass_obj
+def import_git(run: Run, path: str, to_json: bool) -> None:
+    """Record the commits, merges and tags of the repository at PATH.
+
+    Running it again records only what is new; nothing is ever counted twice.
+    """
+    from devflow_agent.collect import git
+
+    project, repository = registered(run, Path(path))
+    total = git.count_new(repository, run.store, project.id)
+    with progress.shown("commits", total, quiet=to_json) as advance:
+        collected = git.collect(repository, run.store, project.id, now_ms(), progress=advance)
+    if to_json:
+        as_json({"commits": collected.commits, "added": collected.added, "refused": collected.refused})
+        return
+    click.echo(f"{plain(project.name)}: {collected.commits} commits read, {collected.added} new events")
+    for reason in collected.refused:
+        click.echo(f"  {plain(reason)}", err=True)
+    if collected.refused:
+        click.echo(f"{len(collected.refused)} not recorded, see above", err=True)
+
+
+@click.command()
+@click.pass_obj
+def watch(run: Run) -> None:
+    """Follow all projects until interrupted, and sync them if that is on."""
+    from devflow_agent import daemon
+    from devflow_agent.sync import PeriodicPush
+
+    def say(text: str) -> None:
+        click.echo(plain(text))
+
+    with daemon.stopped_by_signals() as stop:
+        daemon.run(run.home, stop=stop, on_message=say, sync=PeriodicPush(run.home, run.store, run.http, say))
+    click.echo("stopped; everything recorded is kept")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def status(run: Run, to_json: bool) -> None:
+    """Show projects, numbers of today and this week, the last events, and how sync is doing."""
+    from devflow_agent.cli import show
+
+    overview = show.overview(run.home, run.store, now_ms())
+    if to_json:
+        as_json(show.as_data(overview))
+    else:
+        click.echo(show.as_text(overview))
+
+
+@click.command()
+@click.pass_obj
+def mcp(run: Run) -> None:
+    """Answer an AI client over stdin and stdout (Model Context Protocol)."""
+    from devflow_agent.mcp_server import serve
+
+    serve(run.home)
+
+
+def registered(run: Run, path: Path, name: str | None = None) -> tuple[Project, Repository]:
+    """The project of the repository at ``path``, made if it is new, and what git says of it."""
+    from devflow_agent import authors
+    from devflow_agent.collect import git
+
+    repository = git.open_repository(path)
+    project = run.store.add_project(name or repository.name, repository.top, repository.git_dir, now_ms())
+    authors.remember(run.store, authors.keys([repository.top]))
+    return project, repository

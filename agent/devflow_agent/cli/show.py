@@ -1,0 +1,219 @@
+"""What ``devflow status`` says, as text and as JSON. Reads the local store only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from devflow import wire
+from devflow_agent.analyse import activity
+from devflow_agent.analyse.activity import Activity, Numbers
+from devflow_agent.analyse.sync_state import SyncState, sync_state
+from devflow_agent.config import Home, iso
+from devflow_agent.plain import plain
+from devflow_agent.settings import Settings
+from devflow_agent.store import Attempt, Event, Project, Store
+
+LAST_EVENTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    home: Home
+    projects: list[Project]
+    counts: dict[UUID, Counter[wire.EventType]]
+    week: Activity
+    authors_known: bool
+    last: list[Event]
+    watching: bool
+    sync: SyncState
+
+
+def overview(home: Home, store: Store, now_ms: int) -> Overview:
+    from devflow_agent import daemon
+
+    author_keys = Settings.load(store).author_keys
+    return Overview(
+        home=home,
+        projects=store.projects(),
+        counts=store.event_counts(),
+        week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
+        authors_known=bool(author_keys),
+        last=store.events(limit=LAST_EVENTS),
+        watching=daemon.running(home) is not None,
+        sync=sync_state(home, store),
+    )
+
+
+def as_data(seen: Overview) -> dict[str, Any]:
+    """The JSON of ``--json``: camelCase, times as ISO 8601, durations in seconds."""
+    return {
+        "home": str(seen.home.path),
+        "watching": seen.watching,
+        "authorsKnown": seen.authors_known,
+        "projects": [
+            {
+                "id": str(project.id),
+                "name": project.name,
+                "path": str(project.path),
+                "linkedTo": None if project.remote_id is None else str(project.remote_id),
+                "events": seen.counts[project.id].total(),
+            }
+            for project in seen.projects
+        ],
+        "eventsByType": dict(sorted(_by_type(seen).items())),
+        "today": numbers_data(seen.week.days[-1].numbers),
+        "last7Days": numbers_data(seen.week.total),
+        "days": [{"date": day.date.isoformat(), **numbers_data(day.numbers)} for day in seen.week.days],
+        "lastEvents": [
+            {
+                "id": str(event.id),
+                "time": iso(event.timestamp_ms),
+                "eventType": event.event_type,
+                "projectId": str(event.project_id),
+                "eventData": msgspec.json.decode(event.data_json),
+            }
+            for event in seen.last
+        ],
+        "sync": sync_data(seen.sync),
+    }
+
+
+def numbers_data(numbers: Numbers) -> dict[str, Any]:
+    return {
+        "events": numbers.events,
+        "commits": numbers.commits,
+        "commitsByOthers": numbers.commits_by_others,
+        "insertions": numbers.insertions,
+        "deletions": numbers.deletions,
+        "files": numbers.files,
+        "activeSeconds": numbers.active_ms / 1000,
+    }
+
+
+def sync_data(sync: SyncState) -> dict[str, Any]:
+    attempt = sync.last_attempt
+    return {
+        "enabled": sync.enabled,
+        "endpoint": sync.endpoint,
+        "email": sync.email,
+        "linked": [{"name": name, "remoteName": remote} for name, remote in sync.linked],
+        "intervalSeconds": sync.interval_s,
+        "batchSize": sync.batch_size,
+        "pending": sync.pending,
+        "synced": sync.synced,
+        "failed": sync.failed,
+        "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
+        "syncSuccessRate": sync.success_rate,
+        "averageSyncLatencyMs": sync.average_latency_ms,
+        "lastAttempt": None if attempt is None else _attempt_data(attempt),
+    }
+
+
+def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "time": iso(attempt.timestamp_ms),
+        "outcome": attempt.outcome,
+        "detail": attempt.detail,
+        "sent": attempt.sent,
+        "synced": attempt.synced,
+        "failed": attempt.failed,
+        "bytesSent": attempt.bytes,
+        "latencyMs": attempt.latency_ms,
+    }
+
+
+def as_text(seen: Overview) -> str:
+    if not seen.projects:
+        return "no project yet: run `devflow init` in a git repository"
+    lines = [
+        "watching" if seen.watching else "not watching: `devflow watch` records what you do from now on",
+        "",
+        *_numbers_lines(seen),
+        "",
+        "Projects",
+        *(_project_line(project, seen.counts[project.id].total()) for project in seen.projects),
+        "",
+        "Events",
+        *(f"  {count:>8,}  {kind}" for kind, count in _by_type(seen).most_common()),
+        "",
+        "Last",
+        *(_event_line(event, seen.projects) for event in seen.last),
+        "",
+        *sync_lines(seen.sync),
+    ]
+    return "\n".join(lines)
+
+
+def _numbers_lines(seen: Overview) -> list[str]:
+    columns = "{:<12} {:>8} {:>8} {:>9} {:>9} {:>7}  {}"
+    lines = [columns.format("", "events", "commits", "lines +", "lines -", "files", "active")]
+    for title, numbers in (("Today", seen.week.days[-1].numbers), ("Last 7 days", seen.week.total)):
+        lines.append(
+            columns.format(
+                title,
+                numbers.events,
+                numbers.commits,
+                numbers.insertions,
+                numbers.deletions,
+                numbers.files,
+                duration(numbers.active_ms),
+            )
+        )
+    if seen.week.total.commits_by_others:
+        lines.append(f"  and {seen.week.total.commits_by_others} commits of others in the last 7 days")
+    if not seen.authors_known:
+        lines.append("  which commits are yours is unknown: set `git config user.email`, run `devflow init`")
+    return lines
+
+
+def _project_line(project: Project, events: int) -> str:
+    linked = "" if project.remote_name is None else f" -> {plain(project.remote_name)}"
+    return f"  {events:>8,}  {plain(project.name)}  {plain(str(project.path))}{linked}"
+
+
+def _event_line(event: Event, projects: list[Project]) -> str:
+    name = next(project.name for project in projects if project.id == event.project_id)
+    at = datetime.fromtimestamp(event.timestamp_ms / 1000, UTC).astimezone()
+    return f"  {at:%Y-%m-%d %H:%M:%S}  {event.event_type:<20} {plain(name)}  {subject(event)}"
+
+
+def subject(event: Event) -> str:
+    """What the event is about in a few words: a path, a branch, the start of a commit's hash."""
+    data = msgspec.json.decode(event.data_json)
+    if "sha" in data and "branch" not in data and "tag" not in data:
+        return str(data["sha"])[:12]
+    return plain(str(data.get("path") or data.get("branch") or data.get("tag") or "detached HEAD"), 120)
+
+
+def sync_lines(sync: SyncState) -> list[str]:
+    """How sync is doing and what to do next."""
+    lines = [f"Sync is {'on' if sync.enabled else 'off'}"]
+    if sync.endpoint is None:
+        return [f"{lines[0]}; nothing leaves this PC (`devflow sync init URL` sets up a server)"]
+    lines.append(f"  server    {plain(sync.endpoint)}")
+    lines.append(f"  signed in {plain(sync.email) if sync.email else 'no: `devflow sync auth --email E`'}")
+    for name, remote in sync.linked:
+        lines.append(f"  project   {plain(name)} -> {plain(remote)}")
+    if not sync.linked:
+        lines.append("  project   none linked: `devflow sync enable` in a repository")
+    lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
+    lines.append(f"  last      {'never sent' if sync.last_success_ms is None else iso(sync.last_success_ms)}")
+    attempt = sync.last_attempt
+    if attempt is not None and attempt.outcome != "ok":
+        lines.append(f"  trouble   {iso(attempt.timestamp_ms)} {attempt.outcome}: {plain(attempt.detail)}")
+    return lines
+
+
+def duration(milliseconds: int) -> str:
+    hours, minutes = divmod(round(milliseconds / 60_000), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _by_type(seen: Overview) -> Counter[wire.EventType]:
+    return sum(seen.counts.values(), Counter())

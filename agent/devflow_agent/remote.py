@@ -1,0 +1,318 @@
+"""Talking to the team's server: every call, and what each way of failing means to the caller.
+
+The rule behind it: an answer counts only if it comes from the server this PC enrolled with.
+Everything else - a captive portal, a proxy's error page, another server at the same address -
+is ``Offline``: keep everything and try again later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+import msgspec
+import requests
+import urllib3
+
+from devflow import wire
+from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
+from devflow_agent import credentials
+from devflow_agent.credentials import Account, Credentials
+
+CONNECT_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 30.0
+ANSWER_DEADLINE_S: Final = 120.0
+MAX_ANSWER_BYTES: Final = 4 << 20
+MAX_RETRY_AFTER_S: Final = 3_600.0
+_T = TypeVar("_T")
+_LATER: Final = frozenset({408, 425, 429})
+
+
+class Unavailable(Offline):
+    """The server asks to be left alone; ``retry_after_s`` is for how long, if it said."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer of whoever answered. ``server`` is who it says it is."""
+
+    status: int
+    server: str | None
+    retry_after: str | None
+    body: bytes
+    latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    connect_s: float = CONNECT_TIMEOUT_S
+    read_s: float = READ_TIMEOUT_S
+    """The longest silence; a drip of single bytes is ended by ``answer_s``."""
+    answer_s: float = ANSWER_DEADLINE_S
+
+
+def identify(http: requests.Session, url: str) -> UUID:
+    """The id of the DevFlow server at ``url``; raise Offline if there is none."""
+    answer = exchange(http, "GET", f"{url}/sync/projects")
+    if answer.status == 426:
+        raise Offline(_upgrade_message(answer))
+    try:
+        return UUID(answer.server)
+    except (ValueError, TypeError, AttributeError):
+        raise Offline(
+            f"{url} answered {answer.status}, but not as a DevFlow server: check the address,"
+            " and whether a proxy or a login page stands between"
+        ) from None
+
+
+def login(http: requests.Session, server: Credentials, form: wire.Login) -> wire.Tokens:
+    """Raise Unauthorized if the server does not know this e-mail and password."""
+    answer = exchange(http, "POST", f"{server.server_url}/auth/login", body=wire.encode(form))
+    return _decoded(checked(answer, server.server_id), wire.Tokens)
+
+
+class Remote:
+    """The enrolled server, spoken to as the person signed in; renews an expired token by itself."""
+
+    def __init__(self, path: Path, http: requests.Session, timeouts: Timeouts | None = None) -> None:
+        """``path`` is the credentials file, where renewed tokens are kept.
+
+        Raise Unauthorized if nobody is signed in.
+        """
+        self._path = path
+        self._http = http
+        self._timeouts = timeouts or Timeouts()
+        self._server = credentials.enrolled(path)
+        self._account = self._server.signed_in()
+
+    @property
+    def user_id(self) -> UUID:
+        return self._account.user_id
+
+    def projects(self) -> list[wire.Project]:
+        return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects
+
+    def tell_authors(self, authors: wire.Authors) -> None:
+        self.checked(self._ask("PUT", "/sync/authors", body=wire.encode(authors)), expected=204)
+
+    def upload(self, body: bytes) -> Answer:
+        """Send a gzipped batch; the answer is not checked yet."""
+        return self._ask("POST", "/sync/events", body=body, encoding="gzip")
+
+    def checked(self, answer: Answer, *, expected: int = 200) -> bytes:
+        return checked(answer, self._server.server_id, expected=expected)
+
+    def _ask(
+        self, method: str, path: str, *, body: bytes | None = None, encoding: str | None = None
+    ) -> Answer:
+        def once() -> Answer:
+            return exchange(
+                self._http,
+                method,
+                self._server.server_url + path,
+                token=self._account.token,
+                body=body,
+                encoding=encoding,
+                timeouts=self._timeouts,
+            )
+
+        answer = once()
+        # A stranger's 401 must not cost us the refresh token.
+        if answer.status == 401 and answer.server == str(self._server.server_id):
+            self._renew()
+            answer = once()
+        return answer
+
+    def _renew(self) -> None:
+        """Exchange the refresh token, which works once; raise Unauthorized and sign out if it is refused."""
+        with credentials.changing(self._path):
+            server = credentials.enrolled(self._path)
+            if server.server_id != self._server.server_id:
+                raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
+            account = server.signed_in()
+            if account.token != self._account.token:  # another process was faster
+                self._account = account
+                return
+            self._account = _renewed(self._http, server, account, self._path, self._timeouts)
+
+
+def _renewed(
+    http: requests.Session, server: Credentials, account: Account, path: Path, timeouts: Timeouts
+) -> Account:
+    form = wire.Refresh(refresh_token=account.refresh_token)
+    answer = exchange(
+        http, "POST", f"{server.server_url}/auth/refresh", body=wire.encode(form), timeouts=timeouts
+    )
+    try:
+        tokens = _decoded(checked(answer, server.server_id), wire.Tokens)
+    except (Unauthorized, Invalid) as error:
+        credentials.save(path, msgspec.structs.replace(server, account=None))
+        raise Unauthorized(
+            f"{account.email} is signed out ({error}): run `devflow sync auth --email {account.email}`"
+        ) from error
+    renewed = msgspec.structs.replace(
+        account, token=tokens.token, refresh_token=tokens.refresh_token, expires_at=tokens.expires_at
+    )
+    credentials.save(path, msgspec.structs.replace(server, account=renewed))
+    return renewed
+
+
+def exchange(
+    http: requests.Session,
+    method: str,
+    url: str,
+    *,
+    token: str | None = None,
+    body: bytes | None = None,
+    encoding: str | None = None,
+    timeouts: Timeouts | None = None,
+) -> Answer:
+    """One request, never redirected; raise Offline if no complete answer came."""
+    timeouts = timeouts or Timeouts()
+    headers = {
+        wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
+        "Accept": "application/json, application/problem+json",
+        "Accept-Encoding": "identity",  # answers are small, and an inflated one has no bound
+    }
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if encoding is not None:
+        headers["Content-Encoding"] = encoding
+    started = time.monotonic()
+    try:
+        with http.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            auth=_bearer(token),
+            timeout=(timeouts.connect_s, timeouts.read_s),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            content = _read(response, started + timeouts.answer_s)
+    except requests.exceptions.SSLError as error:
+        raise Offline(f"{url}: the server's certificate was not accepted: {_cause(error)}") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise Offline(f"{url} did not answer: {_cause(error)}") from error
+    return Answer(
+        status=response.status_code,
+        server=response.headers.get(wire.SERVER_HEADER),
+        retry_after=response.headers.get("Retry-After"),
+        body=content,
+        latency_ms=round((time.monotonic() - started) * 1000),
+    )
+
+
+def _bearer(token: str | None) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    # Always a callable: without one requests puts the password of a ~/.netrc entry into the request.
+    def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return sign
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    content = bytearray()
+    while chunk := response.raw.read1(65_536):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            raise requests.RequestException(f"expected an answer of at most {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the answer took too long to arrive")
+    return bytes(content)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: requests and urllib3 wrap it three deep, with addresses of objects."""
+    seen = error
+    while isinstance(reason := getattr(seen, "reason", None) or (seen.args[:1] or [None])[0], BaseException):
+        seen = reason
+    text = str(seen.args[-1]) if isinstance(seen, urllib3.exceptions.HTTPError) and seen.args else str(seen)
+    return text.rpartition(">: ")[2] or type(seen).__name__
+
+
+def checked(answer: Answer, server_id: UUID, *, expected: int = 200) -> bytes:
+    """The body of the answer we hoped for; raise what any other means.
+
+    Invalid: our request is wrong. TooLarge: send less. Unauthorized: sign in. Offline:
+    keep everything; Unavailable if the server itself said to come back later.
+    """
+    if answer.status in _LATER or answer.status >= 500:
+        raise Unavailable(
+            f"the server is not available now: it answered {answer.status}",
+            retry_after_s(answer.retry_after, datetime.now(UTC)),
+        )
+    if answer.server != str(server_id):
+        raise Offline(_stranger_message(answer, server_id))
+    if answer.status == expected:
+        return answer.body
+    match answer.status:
+        case 400:
+            raise Invalid(_problem(answer))
+        case 401 | 403:
+            raise Unauthorized(_problem(answer))
+        case 413:
+            raise TooLarge(_problem(answer))
+        case 426:
+            raise Offline(_upgrade_message(answer))
+        case _:
+            raise Offline(f"expected {expected} from the server, got {answer.status}: {_problem(answer)}")
+
+
+def _stranger_message(answer: Answer, server_id: UUID) -> str:
+    if answer.server is None:
+        return (
+            f"somebody else than your server answered ({answer.status} without its name):"
+            " a login page of this network, or a proxy?"
+        )
+    return (
+        f"expected server {server_id}, got an answer of {answer.server[:64]}:"
+        " if it was set up anew, run `devflow sync init URL` again"
+    )
+
+
+def _upgrade_message(answer: Answer) -> str:
+    return f"upgrade needed: the server does not speak protocol {wire.PROTOCOL} ({_problem(answer)})"
+
+
+def _problem(answer: Answer) -> str:
+    """What the server says went wrong, or just the status if it did not say."""
+    try:
+        return wire.decode(answer.body, wire.Problem).detail[:500]
+    except Invalid:
+        return f"status {answer.status}"
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """How long ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date) asks to wait, at most an hour."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return min(float(header), MAX_RETRY_AFTER_S)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if at.tzinfo is None:  # "-0000": UTC, of a place it does not name
+        at = at.replace(tzinfo=UTC)
+    return min(max((at - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+
+
+def _decoded(body: bytes, expected: type[_T]) -> _T:
+    try:
+        return wire.decode(body, expected)
+    except Invalid as error:
+        raise Offline(f"the server's answer is not what protocol {wire.PROTOCOL} says: {error}") from error
