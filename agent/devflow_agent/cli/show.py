@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from devflow import wire
+from devflow_agent import daemon_lock
 from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
@@ -35,8 +36,6 @@ class Overview:
 
 
 def overview(home: Home, store: Store, now_ms: int) -> Overview:
-    from devflow_agent import daemon
-
     author_keys = Settings.load(store).author_keys
     return Overview(
         home=home,
@@ -45,7 +44,7 @@ def overview(home: Home, store: Store, now_ms: int) -> Overview:
         week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
         authors_known=bool(author_keys),
         last=store.events(limit=LAST_EVENTS),
-        watching=daemon.running(home) is not None,
+        watching=daemon_lock.running(home) is not None,
         sync=sync_state(home, store),
     )
 
