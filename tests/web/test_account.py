@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import build
 import pytest
-from browsing import OURS, Browser, Team, one, soup, text
 from sqlalchemy import update
 
+import build
+from browsing import OURS, Browser, Team, one, soup, text
 from devflow.factory import create_app
 from devflow.models import Person
 
