@@ -89,6 +89,7 @@ def test_links_still_work_in_what_htmx_put_there(bob: Open) -> None:
         page.locator(f"#range-{name}").click()
         expect(page.locator(f"#range-{name}")).to_have_attribute("aria-current", "true")
         assert bars(page) == count
+        assert page.evaluate("document.activeElement.id") == f"range-{name}"
 
 
 def test_what_just_came_in_shows_by_itself_when_it_is_counted(bob: Open) -> None:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 import build
 import devflow
 from browsing import Browser, Team, htmx, one, soup, text
+from devflow import wire
 from devflow.models import Role
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -173,6 +174,7 @@ def test_programs_get_problems_instead_of_pages(team: Team, method: str, address
     assert answer.status_code == 404
     assert answer.mimetype == "application/problem+json"
     assert answer.get_json(force=True)["status"] == 404
+    assert answer.headers[wire.SERVER_HEADER] == str(team.context.server_id)
 
 
 @pytest.mark.parametrize("address", ["/", "/projects/{}", "/projects/{}?range=1y", "/projects/{}?range=all"])
