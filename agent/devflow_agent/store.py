@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -91,8 +91,11 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here and not by SQLite, so that it is private from its first byte on.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Made here and not by SQLite, so that it is private from its first byte on. Never opened
+        # here when it is there: closing a file drops every POSIX lock the process holds on it, and
+        # with them the word to other processes that this one still writes to its log.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         # Closing the last connection checkpoints the file, ten times the cost of an insert: keep them.
         self._idle: list[sqlite3.Connection] = []
         weakref.finalize(self, _close, self._idle)

@@ -243,6 +243,20 @@ def test_the_log_of_attempts_does_not_grow_for_ever(
 # The file
 
 
+def test_a_second_store_in_the_process_does_not_give_up_the_locks_of_the_first(
+    store: Store, path: Path, project: Project
+) -> None:
+    store.add(project.id, saves(1))
+    Store(path)
+    # Were the locks gone, the reader would take itself for the last one here and delete the log.
+    read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+    read += "print(*c.execute('SELECT count(*) FROM events').fetchone()); c.close()"
+    for count in (1, 2):
+        done = subprocess.run([sys.executable, "-c", read, path], capture_output=True, text=True, timeout=30)
+        assert done.stdout.strip() == str(count)
+        store.add(project.id, saves(1))
+
+
 def test_the_store_is_private_from_its_first_byte_on(path: Path) -> None:
     before = os.umask(0)
     try:
