@@ -34,8 +34,8 @@ test: setup chromium ## Check style and types, and run every test. PYTEST_ARGS="
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
 
 .PHONY: demo
-demo: .venv/.run ## Show it all: a server, an agent, and this repository's history on a page.
-	@exec $(BIN)/python bench/demo.py
+demo: .venv/.run ## Show it all: a server, an agent, and this repository's history (or REPOSITORY=...) on a page.
+	@exec $(BIN)/python docs/demo.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") $(if $(DEMO_ONCE),--once)
 
 .PHONY: run
 run: .venv/.run ## Run the server on http://127.0.0.1:8080 with its data in .run/.
