@@ -47,7 +47,7 @@ bench: setup ## Measure what the documentation gives numbers for.
 
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
-	$(BIN)/python -m tests.settings_table --write
+	$(BIN)/python docs/settings.py
 
 .PHONY: lock
 lock: $(UV) ## Choose the newest allowed versions of all dependencies and write requirements/.

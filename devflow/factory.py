@@ -17,6 +17,6 @@ def create_app(context: Context) -> Flask:
     app = Flask(__name__, root_path=str(ROOT))
     app.extensions["devflow"] = context
     app.secret_key = context.cookie_key
-    for part in (current, assets, i18n, htmx, security, session, errors, api, pages):
+    for part in (current, assets, i18n, security, session, errors, api, pages, htmx):
         part.init_app(app)
     return app
