@@ -99,17 +99,22 @@ def run(demo: Demo, *, once: bool) -> None:
 
 
 def check_history(repository: Path) -> None:
-    """Raise Failed unless git finds a history; a downloaded archive of the project has none."""
-    done = subprocess.run(
-        ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", "HEAD"],
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
+    """Raise Failed unless there is something to show: an archive or a clone of depth 1 has no history."""
+    tip = _git(repository, "rev-parse", "--verify", "HEAD")
+    if tip.returncode != 0:
         raise Failed(
-            f"expected a git repository with a commit at {repository}, got none {done.stderr.strip()}; "
+            f"expected a git repository with a commit at {repository}, got: {tip.stderr.strip()}; "
             "clone the project with git, or name a repository: make demo REPOSITORY=/path/to/one"
         )
+    is_shallow = _git(repository, "rev-parse", "--is-shallow-repository").stdout.strip() == "true"
+    if is_shallow and _git(repository, "rev-list", "--count", "HEAD").stdout.strip() == "1":
+        raise Failed(
+            f"expected a history at {repository}, got a clone of depth 1; run `git fetch --unshallow`"
+        )
+
+
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True)
 
 
 @contextmanager

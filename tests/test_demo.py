@@ -56,13 +56,20 @@ def test_the_demo_runs_until_it_is_asked_to_end(tmp_path: Path) -> None:
     assert not answers(said)
 
 
-def test_a_folder_without_history_is_said_so(tmp_path: Path) -> None:
-    done = subprocess.run(
-        demo(tmp_path / "demo", tmp_path, "--once"), capture_output=True, text=True, timeout=60
-    )
+def test_the_demo_says_what_it_misses(tmp_path: Path) -> None:
+    whole, shallow = Repo(tmp_path / "whole"), Repo(tmp_path / "shallow", init=False)
+    whole.commit()
+    whole.commit()
+    whole.git("clone", "--quiet", "--depth=1", f"file://{whole.path}", str(shallow.path))
+    assert "expected a git repository with a commit at" in refused(tmp_path / "demo", tmp_path)
+    assert "run `git fetch --unshallow`" in refused(tmp_path / "demo", shallow.path)
+
+
+def refused(folder: Path, repository: Path) -> str:
+    done = subprocess.run(demo(folder, repository, "--once"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"expected a git repository with a commit at {tmp_path}" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("demo: ")
+    return done.stderr
 
 
 def answers(said: str) -> bool:
