@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -76,6 +77,8 @@ def create_person(
     name, email = name.strip(), email.strip().lower()
     if not 1 <= len(name) <= 100:
         raise Invalid(f"expected a name of 1 to 100 characters, got {len(name)}")
+    if has_control(name) or has_control(email):
+        raise Invalid("expected a name and an e-mail address without control characters")
     before, at, domain = email.rpartition("@")
     if not (before and at and domain) or len(email) > 320 or any(c.isspace() for c in email):
         raise Invalid(f"expected an e-mail address such as ada@example.org, got {email[:50]!r}")
@@ -100,11 +103,18 @@ def create_person(
 
 def authenticate(session: Session, email: str, password: str) -> Person:
     """The person, or Unauthorized with one message for an unknown address and a wrong password."""
-    person = session.scalar(select(Person).where(Person.email == email.strip().lower()))
+    email = email.strip().lower()
+    # PostgreSQL cannot even be asked for text with a NUL in it.
+    person = None if has_control(email) else session.scalar(select(Person).where(Person.email == email))
     stored = _NOBODYS_HASH if person is None else person.password_hash
     if not _verify(stored, password) or person is None:
         raise Unauthorized(_WRONG)
     return person
+
+
+def has_control(text: str) -> bool:
+    """Whether there are control characters in it, NUL and line ends among them."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def _hash(password: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import access
+from devflow import access, accounts
 from devflow.access import Action
 from devflow.errors import Invalid
 from devflow.models import Membership, Person, Project
@@ -26,7 +25,7 @@ def create(session: Session, creator: Person, name: str, now_ms: int) -> Project
     name = " ".join(name.split())
     if not 1 <= len(name) <= MAX_NAME:
         raise Invalid(f"expected a name of 1 to {MAX_NAME} characters, got {len(name)}")
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    if accounts.has_control(name):
         raise Invalid("expected a name without control characters")
     if session.scalar(select(Project.id).where(Project.name == name)) is not None:
         raise Invalid(f"expected a name no project has yet, got {name!r}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -9,6 +12,7 @@ from uuid import UUID
 from bs4 import BeautifulSoup, Tag
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
@@ -55,6 +59,20 @@ class Team:
     def browser(self, name: str | None = None) -> Browser:
         browser = Browser(self.app.test_client())
         return browser if name is None else browser.sign_in(name)
+
+
+@contextmanager
+def serving(app: Flask) -> Iterator[str]:
+    """The app on a loopback port, for real browsers; yields its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def soup(answer: TestResponse) -> BeautifulSoup:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID
 
 from playwright.sync_api import Browser, sync_playwright
-from werkzeug.serving import make_server
 
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Role
 from tests import build
+from tests.browsing import serving
 
 SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
@@ -39,13 +38,14 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
         context, token = build.context(Path(data) / "new")
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        with serving(context) as address:
+        with serving(create_app(context)) as address:
             shoot(browser, folder, {"setup": f"{address}/setup/{token}", "no-account": f"{address}/sign-in"})
+        context.database.close()
         context, _ = build.context(Path(data) / "team")
         busy, silent = seed(context)
-        with serving(context) as address:
+        with serving(create_app(context)) as address:
             shoot(browser, folder, {"sign-in": f"{address}/sign-in"})
             pages = {
                 "overview": "/",
@@ -55,6 +55,7 @@ def main(folder: Path) -> None:
                 "not-found": "/projects/nothing",
             }
             shoot(browser, folder, {name: address + path for name, path in pages.items()}, "ada@example.org")
+        context.database.close()
         browser.close()
 
 
@@ -93,21 +94,6 @@ def _year(chance: random.Random, author: str, busy: float) -> Iterator[build.Act
             if chance.random() < 0.22:
                 lines = int(chance.lognormvariate(3, 1.1))
                 yield build.commit(at + 20_000, author, [(path, lines, int(lines * chance.random() * 0.8))])
-
-
-@contextmanager
-def serving(context: Context) -> Iterator[str]:
-    """The app on a loopback port; yields its address."""
-    server = make_server("127.0.0.1", 0, create_app(context), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        context.database.close()
 
 
 def shoot(browser: Browser, folder: Path, pages: dict[str, str], email: str | None = None) -> None:

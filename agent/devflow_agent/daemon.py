@@ -14,18 +14,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Final
 from uuid import UUID
-
-import filelock
 
 from devflow.errors import DevflowError, NotFound
 from devflow_agent.collect import git, watching
 from devflow_agent.collect.files import Files
 from devflow_agent.collect.worktree import WorkTree
 from devflow_agent.config import Home, now_ms
+from devflow_agent.daemon_lock import AlreadyRunning, Daemon, only_daemon, running
 from devflow_agent.store import Observation, Project, Store
 
 PROJECTS_POLL_S: Final = 1.0
@@ -39,30 +37,10 @@ FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
 STOP_S: Final = 0.7
 """So long a thread may take to end; what it still does then is lost to nobody, the next start finds it."""
-LOCK_S: Final = 0.5
-"""``running`` holds the lock for a moment to see whether it is free: that is no daemon."""
+
+__all__ = ["AlreadyRunning", "Daemon", "run", "running", "stopped_by_signals"]
 
 log = logging.getLogger(__name__)
-
-
-class AlreadyRunning(DevflowError):
-    """Another daemon watches for this user: leave it, or stop it first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Daemon:
-    pid: int
-    since_ms: int
-
-
-def running(home: Home) -> Daemon | None:
-    """The daemon that watches now. The lock it holds decides: nothing that a killed one left behind does."""
-    if not home.daemon_lock.exists() or _is_free(home):
-        return None
-    written = home.store().setting("daemon")
-    found = None if written is None else Daemon(int(written["pid"]), int(written["since_ms"]))
-    # Between taking the lock and writing this, a daemon starts but does not watch yet.
-    return found if found is not None and _is_alive(found.pid) else None
 
 
 def run(
@@ -74,11 +52,11 @@ def run(
 ) -> None:
     """Watch until ``stop`` is set, then return within a second. Raise AlreadyRunning if another does.
 
-    ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``; it may
-    return after how many seconds it wants to be called again instead.
+    ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``;
+    it may return in how many seconds it wants to be called again instead.
     """
     store = home.store()
-    with _only_daemon(home):
+    with only_daemon(home):
         store.set_settings(daemon={"pid": os.getpid(), "since_ms": now_ms()})
         _run(store, stop, on_message, sync)
 
@@ -95,39 +73,6 @@ def stopped_by_signals() -> Iterator[Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_free(home: Home) -> bool:
-    try:
-        with filelock.FileLock(home.daemon_lock).acquire(blocking=False):
-            return True
-    except filelock.Timeout:
-        return False
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextmanager
-def _only_daemon(home: Home) -> Iterator[None]:
-    lock = filelock.FileLock(home.daemon_lock)
-    try:
-        lock.acquire(timeout=LOCK_S)
-    except filelock.Timeout:
-        other = running(home)
-        who = "one is starting" if other is None else f"one is running with pid {other.pid}"
-        raise AlreadyRunning(f"expected no other daemon of this user, {who}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _run(
@@ -271,18 +216,20 @@ class _Repository:
 
 
 def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
-    """The settings are read each second, so that a change of them does not wait for an interval."""
-    called, wait_s = time.monotonic(), 0.0
+    """The settings are read each second, so that switching sync on or off does not wait for an interval."""
+    due = time.monotonic()
     while not stop.is_set():
-        asked: float | None = wait_s
-        if store.setting("sync_enabled") is True and time.monotonic() - called >= wait_s:
+        interval_s = _sync_interval_s(store)
+        now = time.monotonic()
+        # A shorter interval counts from now on, not after the longer one.
+        due = min(due, now + interval_s)
+        if now >= due and store.setting("sync_enabled") is True:
+            wait_s = None
             try:
-                asked = sync()
+                wait_s = sync()
             except Exception:
-                log.exception("sync failed, next try after the usual interval")
-                asked = None
-            called = time.monotonic()
-        wait_s = _sync_interval_s(store) if asked is None else asked
+                log.exception("sync failed, next try in %.0f s", interval_s)
+            due = time.monotonic() + (interval_s if wait_s is None else wait_s)
         stop.wait(SYNC_POLL_S)
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -480,9 +481,15 @@ def _event(row: sqlite3.Row) -> Event:
         local_id=row["local_id"],
         id=UUID(row["id"]),
         timestamp_ms=row["timestamp"],
-        project_id=UUID(row["project_id"]),
+        project_id=_project_id(row["project_id"]),
         event_type=wire.EventType(row["event_type"]),
         data_json=row["event_data"],
         sync_status=row["sync_status"],
         last_sync_error=row["last_sync_error"],
     )
+
+
+@lru_cache(maxsize=1_000)
+def _project_id(text: str) -> UUID:
+    # There are few projects, and making a UUID costs as much as reading the rest of the row.
+    return UUID(text)

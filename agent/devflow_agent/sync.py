@@ -331,6 +331,8 @@ class PeriodicPush:
 
     def __call__(self) -> float | None:
         """Return in how many seconds to call again; None if the usual interval will do."""
+        if (pause_s := self._backoff.remaining_s()) > 0:
+            return pause_s
         try:
             pushed = push(self._home, self._store, self._http)
         except Offline as error:

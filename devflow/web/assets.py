@@ -27,6 +27,6 @@ def init_app(app: Flask) -> None:
     @app.after_request
     def keep(response: Response) -> Response:
         # Only under the address that ends with the content; the bare one must be asked for again.
-        if request.endpoint == "static" and "v" in request.args and response.status_code == 200:
+        if request.endpoint == "static" and "v" in request.args and response.status_code in (200, 304):
             response.headers["Cache-Control"] = f"public, max-age={YEAR_S}, immutable"
         return response

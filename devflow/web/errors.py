@@ -39,7 +39,7 @@ def show(status: int, detail: str | None, name: str = "") -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
     if request.path.startswith(PROGRAMS):
-        return api.problem(status, name or title, detail or advice)
+        return api.name_the_server(api.problem(status, name or title, detail or advice))
     return htmx.render(
         "errors/page.html",
         status,

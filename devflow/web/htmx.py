@@ -19,6 +19,7 @@ NOTICE: Final = "notice"
 
 
 def init_app(app: Flask) -> None:
+    """Comes last: macros know the globals there are when they are loaded."""
     Htmx(app)
     # Macros as a global: what a page imports at its top is not there when a block is rendered alone.
     app.jinja_env.globals["ui"] = app.jinja_env.get_template("ui.html").module

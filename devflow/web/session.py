@@ -31,7 +31,8 @@ class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
 
 def init_app(app: Flask) -> None:
-    manager = LoginManager(app)
+    # No context processor: it would load the person for every template, the page of a fault too.
+    manager = LoginManager(app, add_context_processor=False)
     manager.session_protection = None  # binds to address and browser name, which change on the way to work
     manager.user_loader(_load)
     manager.unauthorized_handler(_ask_to_sign_in)

@@ -57,6 +57,7 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.server_id = uuid4()
+        self.calls_itself: str | None = None  # the server id, if None
         self.user_id = uuid4()
         self.projects = [{"projectId": str(uuid4()), "name": "Shop"}]
         self.script: deque[Play] = deque()
@@ -73,6 +74,10 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._httpd.server_address[1]}"
+
+    @property
+    def name(self) -> str:
+        return self.calls_itself or str(self.server_id)
 
     @property
     def uploads(self) -> list[Seen]:
@@ -148,7 +153,7 @@ class ScriptedServer:
                 self.send_response(answer.status)
                 if answer.server is not None:
                     self.send_header(
-                        "DevFlow-Server", str(owner.server_id) if answer.server == "own" else answer.server
+                        "DevFlow-Server", owner.name if answer.server == "own" else answer.server
                     )
                 for name, value in answer.headers.items():
                     self.send_header(name, value)

@@ -70,9 +70,9 @@ async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     assert isinstance(result, CallToolResult)
     assert not result.is_error, text(result)
-    assert result.structured_content is not None
+    assert isinstance(result.structured_content, dict)
     assert json.loads(text(result)) == result.structured_content, "clients that only read text see the same"
-    return dict(result.structured_content)
+    return result.structured_content
 
 
 async def error(client: Client, tool: str, **arguments: Any) -> str:

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -356,23 +357,38 @@ def test_a_step_that_fails_half_way_never_happened(
     assert len(Store(path).events()) == 2
 
 
-def _open_together(path: Path, barrier: multiprocessing.synchronize.Barrier) -> None:
-    barrier.wait(30)
-    add_project(Store(path), f"project {os.getpid()}")
+def test_a_new_store_that_somebody_writes_is_waited_for(path: Path) -> None:
+    path.parent.mkdir()
+    # Without WAL, as a process that came a moment earlier sees it.
+    with closing(connect(path)) as other:
+        other.execute("PRAGMA user_version = 0")
+        other.execute("CREATE TABLE t (a)")
+        other.execute("DROP TABLE t")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE u (a)")
+        release = threading.Timer(0.3, other.execute, args=("ROLLBACK",))
+        release.start()
+        assert Store(path).projects() == []
+        release.join()
+
+
+def _open_together(paths: list[Path], barrier: multiprocessing.synchronize.Barrier) -> None:
+    for path in paths:
+        barrier.wait(30)
+        add_project(Store(path), f"project {os.getpid()}")
 
 
 def test_processes_that_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    for trial in range(3):
-        path = tmp_path / str(trial) / "devflow.db"
-        barrier = spawn.Barrier(4)
-        processes = [spawn.Process(target=_open_together, args=(path, barrier)) for _ in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(60)
-        assert [process.exitcode for process in processes] == [0] * 4
-        assert len(Store(path).projects()) == 4
+    barrier = spawn.Barrier(4)
+    paths = [tmp_path / str(trial) / "devflow.db" for trial in range(20)]
+    processes = [spawn.Process(target=_open_together, args=(paths, barrier)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert all(len(Store(path).projects()) == 4 for path in paths)
 
 
 def _write_together(path: Path, project_id: UUID, barrier: multiprocessing.synchronize.Barrier) -> None:

@@ -550,15 +550,33 @@ def test_a_periodic_push_says_what_lasts_once_and_when_it_is_over(
     outbox.record(2)
     server.script.extend([says(problem(503, "later"))] * 3)
     said: list[str] = []
+    now_s = 0.0
     with requests.Session() as http:
-        periodic = PeriodicPush(
-            outbox.home, outbox.store, http, said.append, Backoff(uniform=lambda low, high: high)
-        )
-        assert [periodic() for _ in range(4)] == [1, 2, 4, None]
+        backoff = Backoff(uniform=lambda low, high: high, monotonic=lambda: now_s)
+        periodic = PeriodicPush(outbox.home, outbox.store, http, said.append, backoff)
+        for expected in (1, 2, 4, None):
+            assert periodic() == expected
+            now_s += expected or 0
     assert len(said) == 3
     assert "503" in said[0]
     assert "everything is kept" in said[0]
     assert said[1:] == ["sync works again", "synced 2 events"]
+
+
+def test_a_periodic_push_that_is_called_too_early_asks_nobody(outbox: Outbox, server: ScriptedServer) -> None:
+    outbox.record(1)
+    server.script.append(says(problem(429, "slow down", **{"Retry-After": "900"})))
+    now_s = 0.0
+    with requests.Session() as http:
+        backoff = Backoff(monotonic=lambda: now_s)
+        periodic = PeriodicPush(outbox.home, outbox.store, http, lambda said: None, backoff)
+        assert periodic() == 900
+        now_s = 300.0
+        assert periodic() == 600
+        assert len(server.seen) == 1
+        now_s = 900.0
+        assert periodic() is None
+    assert outbox.statuses() == {"synced": 1}
 
 
 def test_a_periodic_push_survives_being_signed_out(outbox: Outbox, server: ScriptedServer) -> None:

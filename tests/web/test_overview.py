@@ -23,7 +23,7 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     assert figures(page)["Commits"] == [
         str(week.commits),
         f"today {today.commits}",
-        f"week before {before.commits}",
+        f"last week {before.commits}",
         f"30 days {trend.commits}",
     ]
     assert figures(page)["Events"][0] == str(week.events)

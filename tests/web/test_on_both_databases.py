@@ -1,0 +1,54 @@
+"""The whole way through the pages, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from devflow.context import Context
+from devflow.factory import create_app
+from devflow.models import Person
+from tests import build
+from tests.browsing import Browser, figures, soup, text
+
+
+@pytest.fixture
+def new(tmp_path: Path, database_url: str) -> Iterator[tuple[Context, str]]:
+    """A server without accounts, and the token of its set-up link."""
+    context, token = build.context(tmp_path, database_url=database_url)
+    assert token is not None
+    yield context, token
+    context.database.close()
+
+
+def test_from_the_setup_link_to_numbers_on_a_page(new: tuple[Context, str]) -> None:
+    context, token = new
+    browser = Browser(create_app(context).test_client())
+    browser.post(f"/setup/{token}", name="Ada", email="ada@example.org", password=build.PASSWORD)
+    made = browser.post("/projects", name="atlas").headers["Location"]
+    assert soup(browser.get("/")).select(".projects tbody tr")
+
+    with context.database.reading() as session:
+        ada = session.scalars(select(Person)).one().public_id
+    project = made.rpartition("/")[2]
+    acts = [build.commit(build.NOW - day * build.DAY) for day in range(0, 400, 7)]
+    build.send(context, ada, UUID(project), acts)
+    for query, commits in (("", 5), ("?range=1y", 53), ("?range=all", 58)):
+        assert figures(soup(browser.get(made + query)))["Commits"] == [str(commits), f"yours {commits}"]
+    assert figures(soup(browser.get("/")))["Commits"][-1] == "30 days 5"
+
+
+@pytest.mark.parametrize("address", ["a\0b@example.org", "x" * 5_000])
+def test_an_address_no_database_can_hold_is_a_wrong_one(new: tuple[Context, str], address: str) -> None:
+    context, token = new
+    app = create_app(context)
+    form = {"email": address, "password": build.PASSWORD, "name": "A\0da"}
+    answer = Browser(app.test_client()).post("/sign-in", **form)
+    assert (answer.status_code, text(soup(answer), "[role=alert]").split()[0]) == (422, "That")
+    assert Browser(app.test_client()).post(f"/setup/{token}", **form).status_code == 422
+    login = app.test_client().post("/auth/login", json={"email": address[:320], "password": build.PASSWORD})
+    assert login.status_code == 401

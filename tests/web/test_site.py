@@ -1,0 +1,236 @@
+"""What every page keeps to: headers, no inline code, what stands in the house's own files, its cost."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from werkzeug.test import TestResponse
+
+import devflow
+from devflow import wire
+from devflow.models import Role
+from tests import build
+from tests.browsing import Browser, Team, htmx, one, soup, text
+
+ROOT: Final = Path(__file__).parent.parent.parent
+INLINE: Final = re.compile(r"^(on|hx-on)")
+
+
+def pages(team: Team) -> Iterator[tuple[str, TestResponse]]:
+    """One answer of every kind of page."""
+    bob, ada, stranger = team.browser("bob"), team.browser("ada"), team.browser()
+    yield "overview", bob.get("/")
+    yield "project", bob.get(team.page)
+    yield "year", bob.get(f"{team.page}?range=1y")
+    yield "fragment", bob.get(team.page, **htmx("main#main"))
+    yield "empty", ada.get(f"/projects/{build.project(team.context, 'new')}")
+    yield "wrong name", ada.post("/projects", name="")
+    yield "sign-in", stranger.get("/sign-in")
+    yield "wrong password", stranger.post("/sign-in", email="x", password="y")
+    yield "bad range", bob.get(f"{team.page}?range=x")
+    yield "not found", stranger.get("/nothing")
+
+
+def test_every_page_has_a_strict_policy_and_nothing_inline(busy: Team) -> None:
+    for name, answer in pages(busy):
+        policy = answer.headers["Content-Security-Policy"]
+        (nonce,) = re.findall(r"script-src 'nonce-([\w-]+)'", policy)
+        assert "unsafe" not in policy, name
+        assert answer.headers["Cache-Control"] == "no-store", name
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", name
+        assert {"HX-Request", "HX-Target"} <= set(answer.vary), name
+        page = soup(answer)
+        assert page.select("style, [style]") == [], name
+        for script in page.select("script"):
+            assert script["nonce"] == nonce and script["src"] and not script.get_text(), name
+        for element in page.find_all(True):
+            assert not [a for a in element.attrs if INLINE.match(a)], name
+            if any(a.startswith("hx-") for a in element.attrs):
+                assert element["hx-nonce"] == nonce, name
+        for address in [
+            e.get("href") or e.get("src") or e.get("action") for e in page.select("[href],[src],[action]")
+        ]:
+            assert not re.match(r"\w+:|//", str(address)), name
+
+
+def test_every_page_has_its_landmarks_and_names(busy: Team) -> None:
+    for name, answer in pages(busy):
+        page = soup(answer)
+        assert len(page.select("h1")) == 1, name
+        ids = [element["id"] for element in page.select("[id]")]
+        assert len(ids) == len(set(ids)), name
+        for field in page.select("input"):
+            assert page.select(f"label[for={field['id']}]"), name
+        for found in page.select("[aria-labelledby], [aria-describedby]"):
+            wanted = found.get("aria-labelledby") or found.get("aria-describedby")
+            assert wanted in ids, (name, wanted)
+        for grid in page.select("table"):
+            assert grid.caption is not None and grid.select("thead th[scope=col]"), name
+        for drawing in page.select("[role=img]"):
+            assert drawing["aria-label"], name
+        if name != "fragment":
+            assert [
+                one(page, mark) for mark in ("header.top", "main#main", "footer", "a.skip[href='#main']")
+            ], name
+            assert "Europe/Berlin" in text(page, "footer"), name
+            assert devflow.__version__ in text(page, "footer"), name
+            assert page.html is not None and page.html["lang"] == "en", name
+
+
+def test_the_version_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == devflow.__version__
+
+
+def test_vendored_files_are_those_the_list_names() -> None:
+    folder = ROOT / "static" / "vendor"
+    listed = dict(
+        re.findall(r"^\| `([^`]+)` \|.*`([^`]+)` \|$", (folder / "README.md").read_text(), re.MULTILINE)
+    )
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "README.md"}
+    digests = {name: base64.b64encode(hashlib.sha512(body).digest()).decode() for name, body in files.items()}
+    assert digests == listed
+
+
+def test_static_files_are_kept_for_ever_under_the_hash_of_their_content(team: Team) -> None:
+    browser = team.browser()
+    for link in soup(browser.get("/sign-in")).select("link[rel=stylesheet], script"):
+        address = str(link.get("href") or link.get("src"))
+        answer = browser.get(address)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+        again = browser.get(address, If_None_Match=answer.headers["ETag"])
+        assert again.status_code == 304
+        assert "immutable" in again.headers["Cache-Control"]
+        bare = browser.get(address.partition("?")[0])
+        assert "immutable" not in bare.headers.get("Cache-Control", "")
+        for each in (answer, again, bare):
+            each.close()
+
+
+def test_colours_and_lengths_have_their_names_in_one_file() -> None:
+    raw = re.compile(r"#[0-9a-f]{3,8}\b|\b\d+px\b|\brgb|\bhsl|\boklch", re.IGNORECASE)
+    for file in (ROOT / "static" / "css").glob("*.css"):
+        found = raw.findall(re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.DOTALL))
+        assert bool(found) == (file.name == "tokens.css"), (file.name, found)
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/setup/nothing", 404),
+        ("GET", "/sign-out", 405),
+        ("DELETE", "/", 405),
+    ],
+)
+def test_errors_are_pages_of_the_same_look(team: Team, method: str, address: str, status: int) -> None:
+    answer = team.browser("bob").client.open(
+        address, method=method, headers={"Sec-Fetch-Site": "same-origin"}
+    )
+    page = soup(answer)
+    assert answer.status_code == status
+    assert text(page, ".code") == str(status)
+    assert one(page, ".empty a")["href"] == "/"
+    assert text(page, ".who-name") == "Signed in as Bob"
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_an_error_fills_the_block_that_asked(team: Team) -> None:
+    bob = team.browser("bob")
+    main = soup(bob.get(f"{team.page}?range=x", **htmx("main#main")))
+    assert main.select("h1") and not main.select("html")
+    small = soup(bob.get(f"{team.page}?range=x", **htmx("p#fresh")))
+    assert "Expected range" in text(small, "[role=alert]")
+    assert not small.select("h1")
+
+
+def test_a_fault_is_logged_and_answered_without_asking_the_database(
+    team: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    bob = team.browser("bob")
+    with refusing_statements(team):
+        answer = bob.get("/")
+    assert answer.status_code == 500
+    assert "log has the reason" in text(soup(answer), "main")
+    assert "the database is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "address"), [("GET", "/sync/x"), ("POST", "/auth/x"), ("PUT", "/sync/events/1")]
+)
+def test_programs_get_problems_instead_of_pages(team: Team, method: str, address: str) -> None:
+    answer = team.browser().client.open(address, method=method, json={})
+    assert answer.status_code == 404
+    assert answer.mimetype == "application/problem+json"
+    assert answer.get_json(force=True)["status"] == 404
+    assert answer.headers[wire.SERVER_HEADER] == str(team.context.server_id)
+
+
+@pytest.mark.parametrize("address", ["/", "/projects/{}", "/projects/{}?range=1y", "/projects/{}?range=all"])
+def test_a_page_asks_as_little_of_much_as_of_little(team: Team, address: str) -> None:
+    bob = team.browser("bob")
+    address = address.format(team.project)
+    build.send(team.context, team.people["bob"], team.project, [build.saved(build.NOW)])
+    with counted(team) as few:
+        assert bob.get(address).status_code == 200
+
+    for number in range(6):
+        person = build.person(team.context, f"new{number}", Role.DEVELOPER)
+        project = build.project(team.context, f"project {number}", [team.people["bob"], person])
+        acts = [build.saved(build.NOW - day * build.DAY, f"{number}.py") for day in range(25 * number + 1)]
+        build.send(team.context, person, project, acts)
+        build.send(team.context, team.people["bob"], team.project, acts)
+    with counted(team) as many:
+        assert bob.get(address).status_code == 200
+    assert 0 < len(few) <= 8
+    assert len(many) == len(few), many
+
+
+@contextmanager
+def counted(team: Team) -> Iterator[list[str]]:
+    """The statements that reading runs inside the block."""
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    with listening(team, note):
+        yield statements
+
+
+@contextmanager
+def refusing_statements(team: Team) -> Iterator[None]:
+    def refuse(*_arguments: Any) -> None:
+        raise RuntimeError("the database is gone")
+
+    with listening(team, refuse):
+        yield
+
+
+@contextmanager
+def listening(team: Team, listener: Any) -> Iterator[None]:
+    with team.context.database.reading() as session:
+        engine = session.get_bind()
+    assert isinstance(engine, Engine)
+    event.listen(engine, "before_cursor_execute", listener)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", listener)
+
+
+def test_a_page_with_a_stale_cookie_asks_to_sign_in(team: Team) -> None:
+    browser: Browser = team.browser()
+    browser.client.set_cookie("devflow", "forged")
+    assert browser.get("/").status_code == 302
