@@ -34,8 +34,8 @@ test: setup chromium ## Check style and types, and run every test. PYTEST_ARGS="
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
 
 .PHONY: demo
-demo: .venv/.run ## Show it all: a server, an agent, and this repository's history on a page.
-	@exec $(BIN)/python bench/demo.py
+demo: .venv/.run ## Show it all: a server, an agent, and this repository's history (or REPOSITORY=...) on a page.
+	@exec $(BIN)/python docs/demo.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") $(if $(DEMO_ONCE),--once)
 
 .PHONY: run
 run: .venv/.run ## Run the server on http://127.0.0.1:8080 with its data in .run/.
@@ -47,7 +47,7 @@ bench: setup ## Measure what the documentation gives numbers for.
 
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
-	$(BIN)/python -m tests.settings_table --write
+	$(BIN)/python docs/settings.py
 
 .PHONY: lock
 lock: $(UV) ## Choose the newest allowed versions of all dependencies and write requirements/.

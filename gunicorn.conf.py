@@ -39,7 +39,7 @@ def on_starting(server: Any) -> None:
         server.setup_token = workspace.prepare(server.settings, now_ms())
     except (DevflowError, SQLAlchemyError, OSError) as error:
         # What an operator can mend needs a sentence, not a traceback.
-        raise SystemExit(f"devflow cannot start: {error}") from error
+        raise SystemExit(f"devflow cannot start: {str(error).splitlines()[0]}") from error
 
 
 def when_ready(server: Any) -> None:

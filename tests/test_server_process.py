@@ -45,8 +45,7 @@ def test_a_waiting_connection_does_not_hold_up_the_end(server: ServerProcess) ->
     assert time.monotonic() - began < 8
 
 
-def test_the_jobs_run_beside_the_requests_and_end_with_the_server(server: ServerProcess) -> None:
-    # A worker whose scheduler were not shut down would be killed after the grace and say so.
+def test_asked_to_end_the_server_tidies_up_in_time(server: ServerProcess) -> None:
     assert server.stop() == 0
     assert "SIGKILL" not in server.printed()
     assert server.printed().rstrip().endswith("Shutting down: Master")
