@@ -1,43 +1,63 @@
-"""Compare what the agent recorded of a repository with what git itself says, day by day.
+"""Compare what the project's page shows with what git itself says, day by day.
 
-    python bench/compare_with_git.py [--zone Europe/Berlin] REPOSITORY...
+    python -m bench.compare_with_git [--zone Europe/Berlin] [REPOSITORY...]
 
-The truth is read from `git log --numstat -M` line by line, with none of the collector's
-code. Exit code 1 if any day differs in commits, insertions, deletions or files.
+Each repository goes the whole way: imported by the agent, pushed over HTTP to a server of its
+own, read from the page. The truth is read from `git log --numstat -M` line by line, with none
+of the collector's code. Exit code 1 if any day differs in commits, insertions, deletions or files.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from devflow import wire
-from devflow_agent.collect import git
-from devflow_agent.store import Store
+import requests
+from bs4 import BeautifulSoup
 
-EVENTS_A_PAGE = 1_000
+from tests.cli import Cli
+from tests.server_process import ServerProcess
+from tests.visitor import Visitor, enrol
+
+DAYS_A_PAGE = 100  # few enough that the page shows days and not weeks
+
+
+class Sums(NamedTuple):
+    """``commits`` counts merges, too."""
+
+    commits: int
+    insertions: int
+    deletions: int
+    files: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.commits:,} commits, +{self.insertions:,} -{self.deletions:,} lines, {self.files:,} files"
+        )
 
 
 @dataclass
 class Day:
-    """``commits`` counts merges, too; ``files`` are the distinct paths changed on the day."""
+    """What git says of a day; ``files`` are the distinct paths changed on it."""
 
     commits: int = 0
     insertions: int = 0
     deletions: int = 0
     files: set[str] = field(default_factory=set)
 
-    def __str__(self) -> str:
-        lines = f"{self.insertions:9,} + {self.deletions:9,} -"
-        return f"{self.commits:7,} commits {lines} {len(self.files):7,} files"
+    @property
+    def sums(self) -> Sums:
+        return Sums(self.commits, self.insertions, self.deletions, len(self.files))
 
 
 def truth(repo: Path, zone: ZoneInfo) -> dict[date, Day]:
@@ -62,28 +82,30 @@ def truth(repo: Path, zone: ZoneInfo) -> dict[date, Day]:
     return dict(days)
 
 
-def recorded(store: Store, zone: ZoneInfo) -> dict[date, Day]:
-    """The same sums over the events of the agent's store."""
-    days: dict[date, Day] = defaultdict(Day)
-    with store.read() as connection:
-        rows = connection.execute("SELECT timestamp, event_type, event_data FROM events")
-        while page := rows.fetchmany(EVENTS_A_PAGE):
-            for timestamp_ms, kind, data_json in page:
-                data = wire.decode(data_json.encode(), wire.DATA[wire.EventType(kind)])
-                if isinstance(data, wire.Commit | wire.Merge | wire.CommitFiles):
-                    moment = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-                    _add(days[moment.astimezone(zone).date()], data)
-    return dict(days)
+def shown(visitor: Visitor, page: str, first: date, last: date) -> dict[date, Sums]:
+    """What the project's page says of each day on which something was committed."""
+    days: dict[date, Sums] = {}
+    for start in range(0, (last - first).days + 1, DAYS_A_PAGE):
+        begin = first + timedelta(days=start)
+        end = min(begin + timedelta(days=DAYS_A_PAGE - 1), last)
+        soup = visitor.get(f"{page}?from={begin}&to={end}")
+        commits, lines, files = (_table(soup, chart) for chart in ("commits", "lines", "files"))
+        for day, numbers in commits.items():
+            if numbers[0]:
+                days[day] = Sums(numbers[0], lines[day][0], lines[day][1], files[day][0])
+    return days
 
 
-def _add(day: Day, data: wire.Commit | wire.Merge | wire.CommitFiles) -> None:
-    day.files.update(wire.paths_of(data))
-    if isinstance(data, wire.CommitFiles):
-        return
-    day.commits += 1
-    if isinstance(data, wire.Commit):
-        day.insertions += data.insertions
-        day.deletions += data.deletions
+def _table(page: BeautifulSoup, chart: str) -> dict[date, list[int]]:
+    """The table behind a chart: its numbers by day, none where the range is empty."""
+    found: dict[date, list[int]] = {}
+    for row in page.select(f"section[aria-labelledby={chart}-title] tbody tr"):
+        heading, *cells = (cell.get_text(strip=True) for cell in row.select("th, td"))
+        # The last column, the viewer's own part, is not always one number.
+        found[datetime.strptime(heading, "%b %d, %Y").replace(tzinfo=UTC).date()] = [
+            int(cell.replace(",", "")) for cell in cells[:-1]
+        ]
+    return found
 
 
 def _new_name(path: str) -> str:
@@ -104,39 +126,55 @@ def _unquoted(path: str) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def _total(days: dict[date, Day]) -> Day:
-    return Day(
+def _total(days: Mapping[date, Day]) -> Sums:
+    return Sums(
         sum(day.commits for day in days.values()),
         sum(day.insertions for day in days.values()),
         sum(day.deletions for day in days.values()),
-        set().union(*(day.files for day in days.values())),
+        len(set().union(*(day.files for day in days.values()))),
     )
 
 
 def compare(repo: Path, zone: ZoneInfo) -> int:
-    """Print both sides; return how many days differ."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "devflow.db")
-        repository = git.open_repository(repo)
-        project = store.add_project(repository.name, repository.top, repository.git_dir, 0)
-        collected = git.collect(repository, store, project.id, 0)
-        ours = recorded(store, zone)
+    """Take the repository through agent and server, print both sides, return how many days differ."""
     theirs = truth(repo, zone)
-    differing = sorted(day for day in ours.keys() | theirs.keys() if ours.get(day) != theirs.get(day))
-    print(f"{repo} in {zone.key}: {len(theirs):,} days with commits, {len(differing)} of them differ")
+    with tempfile.TemporaryDirectory() as folder, _server(Path(folder), zone) as server:
+        visitor = Visitor(server, requests.Session())
+        visitor.set_up()
+        cli = Cli(Path(folder) / "agent", repo)
+        page = enrol(cli, visitor)
+        imported = cli.ok("import", "git")
+        cli.ok("sync", "push")
+        whole = visitor.figures(page)
+        ours = shown(visitor, page, min(theirs), max(theirs))
+    wanted = {day: found.sums for day, found in theirs.items()}
+    differing = sorted(day for day in ours.keys() | wanted.keys() if ours.get(day) != wanted.get(day))
+    name = repo.resolve().name
+    print(f"{name} in {zone.key}: {len(wanted):,} days with commits, {len(differing)} of them differ")
     print(f"  git log   {_total(theirs)}")
-    print(f"  DevFlow   {_total(ours)}")
-    for message in collected.refused:
-        print(f"  {message}")
+    print(f"  the page  {whole['Commits']} commits, {whole['Lines']} lines, {whole['Files changed']} files")
+    print(f"  {imported.strip().splitlines()[-1]}")
     for day in differing[:10]:
-        print(f"  {day}\n    git log   {theirs.get(day)}\n    DevFlow   {ours.get(day)}")
+        print(f"  {day}\n    git log   {wanted.get(day)}\n    the page  {ours.get(day)}")
     return len(differing)
+
+
+@contextmanager
+def _server(folder: Path, zone: ZoneInfo) -> Iterator[ServerProcess]:
+    server = ServerProcess(
+        f"sqlite:///{folder / 'server.db'}", folder / "data", {"DEVFLOW_TIMEZONE": zone.key}
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("repository", type=Path, nargs="+")
-    parser.add_argument("--zone", type=ZoneInfo, default=ZoneInfo(os.environ.get("TZ", "UTC")))
+    parser.add_argument("repository", type=Path, nargs="*", default=[Path()])
+    parser.add_argument("--zone", type=ZoneInfo, default=ZoneInfo("UTC"))
     asked = parser.parse_args()
     return 1 if sum(compare(repo, asked.zone) for repo in asked.repository) else 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,6 +14,7 @@ from bench import compare_with_git
 from devflow import wire
 from devflow.wire import FileChange
 from devflow_agent.collect import git
+from devflow_agent.store import Store
 from tests.agent.watched import NOW_MS, Watched
 from tests.repo import ALICE, BOB, START, Repo
 
@@ -627,7 +630,7 @@ def test_the_sums_of_every_day_are_those_that_git_itself_prints(repo: Repo, watc
 
     for zone in (ZoneInfo("Pacific/Auckland"), ZoneInfo("America/Los_Angeles")):
         truth = compare_with_git.truth(repo.path, zone)
-        assert compare_with_git.recorded(watched.store, zone) == truth
+        assert recorded(watched.store, zone) == truth
         assert len(truth) > 10
 
 
@@ -654,3 +657,27 @@ def test_a_shallow_clone_invents_nothing_and_catches_up_when_it_is_deepened(
     assert watched.collect().refused == []
     assert watched.shas() == all_commits(repo)
     assert {data.insertions for data in watched.data(wire.Commit)} == {10}
+
+
+def recorded(store: Store, zone: ZoneInfo) -> dict[date, compare_with_git.Day]:
+    """The same sums over the events of the agent's store."""
+    days: dict[date, compare_with_git.Day] = defaultdict(compare_with_git.Day)
+    with store.read() as connection:
+        rows = connection.execute("SELECT timestamp, event_type, event_data FROM events")
+        while page := rows.fetchmany(1_000):
+            for timestamp_ms, kind, data_json in page:
+                data = wire.decode(data_json.encode(), wire.DATA[wire.EventType(kind)])
+                if isinstance(data, wire.Commit | wire.Merge | wire.CommitFiles):
+                    moment = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+                    _add(days[moment.astimezone(zone).date()], data)
+    return dict(days)
+
+
+def _add(day: compare_with_git.Day, data: wire.Commit | wire.Merge | wire.CommitFiles) -> None:
+    day.files.update(wire.paths_of(data))
+    if isinstance(data, wire.CommitFiles):
+        return
+    day.commits += 1
+    if isinstance(data, wire.Commit):
+        day.insertions += data.insertions
+        day.deletions += data.deletions
