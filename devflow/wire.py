@@ -8,6 +8,7 @@ message or a command line could travel in; a new field is a new protocol version
 from __future__ import annotations
 
 import hashlib
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
@@ -305,6 +306,8 @@ _event = msgspec.json.Decoder(SyncEvent)
 _data: Final[dict[EventType, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(data) for kind, data in DATA.items()
 }
+# JSON may carry a NUL, PostgreSQL text may not. After an odd backslash more it is a name's own text.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -343,8 +346,7 @@ def receive(raw: Raw) -> Received:
         data_json = _encoder.encode(data)
     except _MALFORMED as error:
         raise Invalid(str(error)) from error
-    # JSON may carry a NUL, PostgreSQL text may not.
-    if b"\\u0000" in data_json:
+    if _NUL.search(data_json):
         raise Invalid("expected text without the NUL character - at `$.eventData`")
     return Received(
         id=UUID(event.id),

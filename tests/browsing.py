@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
-import build
 from devflow.context import Context
+from tests import build
 
 OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 """What a browser says of a form that this site's own page sends."""

@@ -1,4 +1,4 @@
-"""What tests stand on: both databases and a real browser. What is missing fails, nothing is skipped."""
+"""What tests stand on: both databases, a real server, a real browser. Missing means failing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-import postgres as postgres_server
 from devflow import workspace
 from devflow.db import Database
-from postgres import Postgres
+from tests import postgres as postgres_server
+from tests.postgres import Postgres
+from tests.server_process import ServerProcess
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_OPTIONS: Final = [
@@ -97,6 +98,17 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[ServerProcess]:
+    """A running server without an account. At the end it must stop cleanly and have logged no traceback."""
+    process = ServerProcess(database_url, tmp_path / "data")
+    process.start()
+    yield process
+    if process.is_running:
+        assert process.stop() == 0
+    assert "Traceback" not in process.printed()
 
 
 def _postgres_database(server: Postgres, template: str) -> Iterator[str]:

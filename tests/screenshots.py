@@ -14,11 +14,11 @@ from uuid import UUID
 
 from playwright.sync_api import Browser, sync_playwright
 
-import build
-from browsing import serving
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Role
+from tests import build
+from tests.browsing import serving
 
 SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Page
 from sqlalchemy import inspect, select
 
-import postgres as postgres_server
 from devflow.db import Database
 from devflow.models import Workspace
+from tests import postgres as postgres_server
 
 
 @pytest.mark.parametrize("visit", ["first", "second"])

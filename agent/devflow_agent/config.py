@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
@@ -46,3 +47,8 @@ class Home:
 def now_ms() -> int:
     """The wall clock in Unix milliseconds UTC."""
     return time.time_ns() // 1_000_000
+
+
+def iso(timestamp_ms: int) -> str:
+    """Unix milliseconds as local time with its offset, ISO 8601 to the second."""
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC).astimezone().isoformat(timespec="seconds")

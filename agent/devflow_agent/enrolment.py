@@ -80,7 +80,7 @@ def link(
     server.tell_authors(wire.Authors(authors=list(keys)))
     store.link(project.id, chosen)
     authors.remember(store, keys)
-    Settings.load(store).changed(enabled=True).save(store)
+    Settings.load(store).changed(enabled=True).save_sync(store)
     return chosen
 
 

@@ -11,7 +11,7 @@ _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def plain(text: str, limit: int = 500) -> str:
-    """``text`` on one line with every unsafe character spelled out as ``\\u{202e}``, at most ``limit`` long."""
+    """``text`` on one line with unsafe characters spelled out as ``\\u{202e}``, at most ``limit`` long."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     if cut.isascii() and cut.isprintable():
         return cut

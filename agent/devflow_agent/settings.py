@@ -50,8 +50,13 @@ class Settings:
             sync_batch_size=self.sync_batch_size if batch_size is None else batch_size,
         )
 
-    def save(self, store: Store) -> None:
-        store.set_settings(**{field.name: getattr(self, field.name) for field in fields(self)})
+    def save_sync(self, store: Store) -> None:
+        """Store what ``changed`` can change, and only that: others are written elsewhere meanwhile."""
+        store.set_settings(
+            sync_enabled=self.sync_enabled,
+            sync_interval_s=self.sync_interval_s,
+            sync_batch_size=self.sync_batch_size,
+        )
 
 
 def _whole_number(name: str, value: object, least: int, most: int, unit: str) -> None:

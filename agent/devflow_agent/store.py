@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -96,7 +98,7 @@ class Store:
         weakref.finalize(self, _close, self._idle)
         try:
             with self._connection() as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
+                _use_wal(connection)
                 schema.migrate(connection)
         except sqlite3.DatabaseError as error:
             raise Invalid(f"cannot use the store {path}: {error}") from error
@@ -199,11 +201,15 @@ class Store:
     # Projects
 
     def add_project(self, name: str, path: Path, git_dir: Path, now_ms: int) -> Project:
-        """The project of this repository, made if it is new; the name of a known one is kept."""
+        """The project of this repository, made if it is new; the name of a known one is kept.
+
+        It is known by its git directory or, where that has moved, by its path.
+        """
         with self.write() as connection:
             connection.execute(
                 "INSERT INTO projects (id, name, path, git_dir, created_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (git_dir) DO UPDATE SET path = excluded.path",
+                " ON CONFLICT (git_dir) DO UPDATE SET path = excluded.path"
+                " ON CONFLICT (path) DO UPDATE SET git_dir = excluded.git_dir",
                 (str(uuid4()), name, os.fspath(path), os.fspath(git_dir), now_ms),
             )
         return next(project for project in self.projects() if project.git_dir == git_dir)
@@ -391,6 +397,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # Of several processes that open a new store at once all but one are told "locked" at once:
+    # for this step SQLite does not wait as it does for every other.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 def _close(connections: list[sqlite3.Connection]) -> None:
     for connection in connections:
         connection.close()
@@ -462,9 +481,15 @@ def _event(row: sqlite3.Row) -> Event:
         local_id=row["local_id"],
         id=UUID(row["id"]),
         timestamp_ms=row["timestamp"],
-        project_id=UUID(row["project_id"]),
+        project_id=_project_id(row["project_id"]),
         event_type=wire.EventType(row["event_type"]),
         data_json=row["event_data"],
         sync_status=row["sync_status"],
         last_sync_error=row["last_sync_error"],
     )
+
+
+@lru_cache(maxsize=1_000)
+def _project_id(text: str) -> UUID:
+    # There are few projects, and making a UUID costs as much as reading the rest of the row.
+    return UUID(text)

@@ -306,3 +306,56 @@ class Backoff:
     def remaining_s(self) -> float:
         """Seconds until the next try is due, 0 if it is."""
         return max(self._until - self._monotonic(), 0.0)
+
+
+class PeriodicPush:
+    """What the daemon calls again and again: a push that waits longer after each failure.
+
+    It never raises what only means "later", and says what lasts once, not at every try.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        http: requests.Session,
+        on_message: Callable[[str], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._home = home
+        self._store = store
+        self._http = http
+        self._on_message = on_message
+        self._backoff = backoff or Backoff()
+        self._said = ""
+
+    def __call__(self) -> float | None:
+        """Return in how many seconds to call again; None if the usual interval will do."""
+        if (pause_s := self._backoff.remaining_s()) > 0:
+            return pause_s
+        try:
+            pushed = push(self._home, self._store, self._http)
+        except Offline as error:
+            self._say_once(f"sync: {error}; everything is kept")
+            return self._backoff.failed(error)
+        except (Unauthorized, Invalid) as error:
+            self._say_once(f"sync is paused: {error}")
+            return None
+        except Busy:  # that process sends what we would
+            return None
+        self._backoff.succeeded()
+        if self._said:
+            self._say_once("")
+            self._on_message("sync works again")
+        if pushed.sent:
+            self._on_message(f"synced {pushed.synced} events" + self._refused(pushed))
+        return None
+
+    def _refused(self, pushed: Pushed) -> str:
+        refused = pushed.failed + pushed.kept
+        return f", {refused} refused: see `devflow sync status`" if refused else ""
+
+    def _say_once(self, message: str) -> None:
+        if message and message != self._said:
+            self._on_message(message)
+        self._said = message

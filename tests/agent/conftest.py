@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.agent.outbox import Outbox
+from tests.agent.scripted_server import ScriptedServer
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +17,14 @@ def no_config_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The git config of whoever runs the tests must not decide them."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer().running() as running:
+        yield running
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, server: ScriptedServer) -> Outbox:
+    return Outbox.signed_in(tmp_path / "home", server)

@@ -306,13 +306,19 @@ def test_a_git_hooks_environment_does_not_lead_elsewhere(
     assert watched.shas() == [sha]
 
 
-def test_a_partial_clone_fetches_nothing_and_says_what_is_missing(repo: Repo, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignored", ["GIT_NO_LAZY_FETCH", "GIT_ALLOW_PROTOCOL"])
+def test_a_partial_clone_fetches_nothing_and_says_what_is_missing(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored: str
+) -> None:
     repo.git("config", "uploadpack.allowFilter", "true")
     for content in ("1\n", "2\n"):
         repo.write("a", content)
         repo.commit()
     partial = repo.clone(tmp_path / "partial", "--filter=blob:none", "--no-checkout")
     partial.git("config", "protocol.file.allow", "always")
+    # Old versions of git do not know the first, so the second must be enough, and the other way round.
+    git_program(tmp_path / "bin", f'unset {ignored}\nexec {shutil.which("git")} "$@"')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     packs = sorted((partial.git_dir / "objects" / "pack").iterdir())
     watched = Watched(partial, tmp_path / "home")
 

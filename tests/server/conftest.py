@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from devflow.db import Database
-from world import World
+from tests.world import World
 
 
 @pytest.fixture

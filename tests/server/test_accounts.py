@@ -11,7 +11,7 @@ from sqlalchemy import select
 from devflow import accounts, crypto, wire
 from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import Device, Person, RefreshToken, Role
-from world import NOW_MS, PASSWORD, Member, World
+from tests.world import NOW_MS, PASSWORD, Member, World
 
 KEY = b"k" * 32
 SERVER = uuid4()
@@ -132,7 +132,7 @@ def test_a_token_of_another_key_server_or_algorithm_or_with_changes_is_refused(w
     forged = [
         jwt.encode(claims, b"x" * 32, algorithm="HS256"),
         jwt.encode(claims, KEY * 2, algorithm="HS512"),
-        jwt.encode(claims, None, algorithm="none"),
+        jwt.encode(claims, "", algorithm="none"),
         jwt.encode(claims | {"sub": "nobody"}, KEY, algorithm="HS256"),
         jwt.encode(claims | {"aud": "elsewhere"}, KEY, algorithm="HS256"),
         jwt.encode({k: v for k, v in claims.items() if k != "exp"}, KEY, algorithm="HS256"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import func, select
 
 from devflow import wire
 from devflow.models import Event
-from server.test_rollups import recounted, stored
-from world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.server.test_rollups import recounted, stored
+from tests.world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 
 def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world: World) -> None:
@@ -20,7 +20,7 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
     chance = random.Random(7)
 
     def events(member: Member) -> list[wire.SyncEvent]:
-        deeds = [saved("a.py"), commit(member.author, "b.py"), commit(STRANGER, "c.py")]
+        deeds: list[wire.EventData] = [saved("a.py"), commit(member.author, "b.py"), commit(STRANGER, "c.py")]
         return [
             world.event(member, chance.choice(projects), deed, NOW_MS + chance.randrange(120) * MINUTE_MS)
             for deed in deeds
@@ -30,9 +30,8 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
     with ThreadPoolExecutor(6) as pool:
         uploads = [pool.submit(world.send, member, *batch) for member, batch in batches]
         refreshes = [pool.submit(world.refresh) for _ in range(30)]
-        wait(uploads + refreshes)
-    for future in refreshes:
-        future.result()
+    for refresh in refreshes:
+        refresh.result()
     assert all(upload.result().success for upload in uploads)
     world.refresh()
     with world.reading() as session:

@@ -12,7 +12,7 @@ from devflow import ingest, wire
 from devflow.errors import Invalid
 from devflow.models import Cell, Event, File, Person
 from devflow.wire import ErrorCode
-from world import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
+from tests.world import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
 
 
 def count(world: World, table: type) -> int:
@@ -136,6 +136,14 @@ def test_a_wrong_field_is_named_with_what_was_expected(
     raw = msgspec.json.decode(wire.encode(event)) | {field: value}
     result = world.send(ada, msgspec.json.encode(raw))
     assert expected in result.errors[0].message
+
+
+@pytest.mark.parametrize("path", [r"\u0000", r"\\u0000", "a\nb", "\x7f\u202e", "데브플로우.py", "x" * 4_096])
+def test_any_name_a_file_can_have_is_taken_as_it_is(world: World, path: str) -> None:
+    ada = world.person("Ada")
+    assert world.send(ada, world.event(ada, world.project("one", ada), saved(path), NOW_MS)).success
+    with world.reading() as session:
+        assert session.scalars(select(File.path)).all() == [path]
 
 
 def test_what_another_person_or_device_is_said_to_have_done_is_refused(world: World) -> None:

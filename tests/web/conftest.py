@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-import build
-from browsing import Team
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Person, Project, Role
+from tests import build
+from tests.browsing import Team
 
 
 @pytest.fixture(scope="session")

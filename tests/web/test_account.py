@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-import build
-from browsing import OURS, Browser, Team, one, soup, text
 from devflow.factory import create_app
 from devflow.models import Person
+from tests import build
+from tests.browsing import OURS, Browser, Team, one, soup, text
 
 
 def test_the_setup_link_makes_the_first_account_and_signs_it_in(tmp_path: Path) -> None:

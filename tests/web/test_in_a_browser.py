@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import build
-from browsing import Team, serving
 from devflow import jobs
+from tests import build
+from tests.browsing import Team, serving
 
 PHONE_WIDTH = 360
 

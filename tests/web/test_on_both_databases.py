@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-import build
-from browsing import Browser, figures, soup, text
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Person
+from tests import build
+from tests.browsing import Browser, figures, soup, text
 
 
 @pytest.fixture

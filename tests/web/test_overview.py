@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-import build
-from browsing import MINUS, Team, figures, htmx, one, soup, table, text
 from devflow import activity, windows
 from devflow.models import Person, Project, Role
+from tests import build
+from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 
 def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-import build
-from browsing import MINUS, Team, figures, htmx, one, soup, table, text
 from devflow import activity
 from devflow.activity import ProjectActivity
 from devflow.models import Person, Project
+from tests import build
+from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 TODAY = date(2026, 11, 19)
 

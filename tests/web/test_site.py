@@ -16,11 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from werkzeug.test import TestResponse
 
-import build
 import devflow
-from browsing import Browser, Team, htmx, one, soup, text
 from devflow import wire
 from devflow.models import Role
+from tests import build
+from tests.browsing import Browser, Team, htmx, one, soup, text
 
 ROOT: Final = Path(__file__).parent.parent.parent
 INLINE: Final = re.compile(r"^(on|hx-on)")

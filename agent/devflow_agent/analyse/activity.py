@@ -70,7 +70,7 @@ class _Window:
 def local_midnight(day: date) -> int:
     """The first millisecond of a day in the PC's time zone."""
     # A naive time is local time to timestamp(), which knows the clock changes.
-    return round(datetime.combine(day, time.min).timestamp() * 1000)  # noqa: DTZ
+    return round(datetime.combine(day, time.min).timestamp() * 1000)  # noqa: DTZ006, RUF100
 
 
 def local_date(timestamp_ms: int) -> date:

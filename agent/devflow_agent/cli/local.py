@@ -48,10 +48,9 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
     from devflow_agent.collect import git
 
     project, repository = registered(run, Path(path))
-    with _collecting(run, project):
-        total = git.count_new(repository, run.store, project.id)
-        with progress.shown("commits", total, quiet=to_json) as advance:
-            collected = git.collect(repository, run.store, project.id, now_ms(), progress=advance)
+    total = git.count_new(repository, run.store, project.id)
+    with progress.shown("commits", total, quiet=to_json) as advance:
+        collected = git.collect(repository, run.store, project.id, now_ms(), progress=advance)
     if to_json:
         as_json({"commits": collected.commits, "added": collected.added, "refused": collected.refused})
         return
@@ -66,9 +65,15 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
 @click.pass_obj
 def watch(run: Run) -> None:
     """Follow all projects until interrupted, and sync them if that is on."""
-    from devflow_agent import watching
+    from devflow_agent import daemon
+    from devflow_agent.sync import PeriodicPush
 
-    watching.watch(run.home, on_message=lambda text: click.echo(plain(text)))
+    def say(text: str) -> None:
+        click.echo(plain(text))
+
+    with daemon.stopped_by_signals() as stop:
+        daemon.run(run.home, stop=stop, on_message=say, sync=PeriodicPush(run.home, run.store, run.http, say))
+    click.echo("stopped; everything recorded is kept")
 
 
 @click.command()
@@ -89,9 +94,9 @@ def status(run: Run, to_json: bool) -> None:
 @click.pass_obj
 def mcp(run: Run) -> None:
     """Answer an AI client over stdin and stdout (Model Context Protocol)."""
-    from devflow_agent import mcp_server
+    from devflow_agent.mcp_server import serve
 
-    mcp_server.serve(run.home)
+    serve(run.home)
 
 
 def registered(run: Run, path: Path, name: str | None = None) -> tuple[Project, Repository]:

@@ -9,8 +9,8 @@ from sqlite3 import Connection
 
 import click
 
-from devflow.errors import Invalid
-from devflow_agent import schema
+from devflow.errors import Busy, Invalid
+from devflow_agent import daemon_lock, schema
 from devflow_agent.cli.run import Run
 from devflow_agent.store import connect
 
@@ -51,6 +51,9 @@ def down(run: Run, version: str) -> None:
     if re.fullmatch(r"v?\d{1,6}", version) is None:
         raise Invalid(f"expected --to=v1 to --to=v{schema.LATEST}, got {version}")
     target = int(version.removeprefix("v"))
+    watching = daemon_lock.running(run.home)
+    if watching is not None:
+        raise Busy(f"expected no running daemon, one has pid {watching.pid}: stop `devflow watch` first")
     with _store(run) as connection:
         here = schema.version(connection)
     if target > here:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,13 +52,6 @@ class Run:
 def as_json(value: Any) -> None:
     """Print for a script: one JSON document, ASCII only, so that no text can hide in it."""
     click.echo(json.dumps(value, indent=2))
-
-
-def iso(timestamp_ms: int | None) -> str | None:
-    """Local time with its offset, as ISO 8601."""
-    if timestamp_ms is None:
-        return None
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC).astimezone().isoformat(timespec="seconds")
 
 
 json_option = click.option("--json", "to_json", is_flag=True, help="Print JSON for a script.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,14 +11,14 @@ from uuid import UUID
 import msgspec
 
 from devflow import wire
+from devflow_agent import daemon_lock
 from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
-from devflow_agent.cli.run import iso
-from devflow_agent.config import Home
+from devflow_agent.config import Home, iso
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Event, Project, Store
+from devflow_agent.store import Attempt, Event, Project, Store
 
 LAST_EVENTS: Final = 5
 
@@ -36,8 +36,6 @@ class Overview:
 
 
 def overview(home: Home, store: Store, now_ms: int) -> Overview:
-    from devflow_agent import daemon
-
     author_keys = Settings.load(store).author_keys
     return Overview(
         home=home,
@@ -46,7 +44,7 @@ def overview(home: Home, store: Store, now_ms: int) -> Overview:
         week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
         authors_known=bool(author_keys),
         last=store.events(limit=LAST_EVENTS),
-        watching=daemon.running(home),
+        watching=daemon_lock.running(home) is not None,
         sync=sync_state(home, store),
     )
 
@@ -109,10 +107,23 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "pending": sync.pending,
         "synced": sync.synced,
         "failed": sync.failed,
-        "lastSyncTime": iso(sync.last_success_ms),
+        "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
         "syncSuccessRate": sync.success_rate,
         "averageSyncLatencyMs": sync.average_latency_ms,
-        "lastAttempt": None if attempt is None else {**asdict(attempt), "time": iso(attempt.timestamp_ms)},
+        "lastAttempt": None if attempt is None else _attempt_data(attempt),
+    }
+
+
+def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "time": iso(attempt.timestamp_ms),
+        "outcome": attempt.outcome,
+        "detail": attempt.detail,
+        "sent": attempt.sent,
+        "synced": attempt.synced,
+        "failed": attempt.failed,
+        "bytesSent": attempt.bytes,
+        "latencyMs": attempt.latency_ms,
     }
 
 
@@ -191,7 +202,7 @@ def sync_lines(sync: SyncState) -> list[str]:
     if not sync.linked:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
     lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
-    lines.append(f"  last      {iso(sync.last_success_ms) or 'never sent'}")
+    lines.append(f"  last      {'never sent' if sync.last_success_ms is None else iso(sync.last_success_ms)}")
     attempt = sync.last_attempt
     if attempt is not None and attempt.outcome != "ok":
         lines.append(f"  trouble   {iso(attempt.timestamp_ms)} {attempt.outcome}: {plain(attempt.detail)}")

@@ -98,7 +98,7 @@ def _project_at(run: Run, path: Path) -> Project:
 @click.pass_obj
 def disable(run: Run) -> None:
     """Stop sending at once. Loses nothing: events go on to be recorded and wait."""
-    Settings.load(run.store).changed(enabled=False).save(run.store)
+    Settings.load(run.store).changed(enabled=False).save_sync(run.store)
     click.echo("sync is off; everything stays recorded on this PC")
 
 

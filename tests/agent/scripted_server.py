@@ -1,0 +1,242 @@
+"""A real HTTP server on loopback that plays a team's server: well-behaved, or as a test tells it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from uuid import uuid4
+
+PASSWORD: Final = "correct horse"
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived; ``body`` is inflated."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    sent_bytes: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["id"] for event in self.json["events"]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer. ``server`` is the DevFlow-Server header, None to leave it away."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    server: str | None = "own"
+    declared_length: int | None = None
+
+
+Play = Callable[["ScriptedServer", Seen], Answer | None]
+"""Answers one upload; None closes the connection without a word."""
+
+
+class ScriptedServer:
+    """Takes uploads as the real server does, unless ``script`` has something else for the next one."""
+
+    def __init__(self) -> None:
+        self.server_id = uuid4()
+        self.calls_itself: str | None = None  # the server id, if None
+        self.user_id = uuid4()
+        self.projects = [{"projectId": str(uuid4()), "name": "Shop"}]
+        self.script: deque[Play] = deque()
+        self.seen: list[Seen] = []
+        self.stored: dict[str, Event] = {}
+        self.authors: list[str] = []
+        self.token = "token-0"
+        self.refresh_token = "refresh-0"
+        self.refresh_refused = False
+        self._signed_in = 0
+        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._httpd.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._httpd.server_address[1]}"
+
+    @property
+    def name(self) -> str:
+        return self.calls_itself or str(self.server_id)
+
+    @property
+    def uploads(self) -> list[Seen]:
+        return [seen for seen in self.seen if seen.path == "/sync/events"]
+
+    @contextmanager
+    def running(self) -> Iterator[ScriptedServer]:
+        thread = threading.Thread(target=self._httpd.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._httpd.shutdown()
+            thread.join()
+            self._httpd.server_close()
+
+    def tokens(self) -> Answer:
+        """A new pair; the old ones are worth nothing any more."""
+        self._signed_in += 1
+        self.token, self.refresh_token = f"token-{self._signed_in}", f"refresh-{self._signed_in}"
+        return answer_json(
+            200,
+            {
+                "token": self.token,
+                "userId": str(self.user_id),
+                "refreshToken": self.refresh_token,
+                "expiresAt": 4_000_000_000_000,
+            },
+        )
+
+    def answer(self, seen: Seen) -> Answer | None:
+        match seen.method, seen.path:
+            case "POST", "/auth/login":
+                return (
+                    self.tokens()
+                    if seen.json["password"] == PASSWORD
+                    else problem(401, "wrong e-mail or password")
+                )
+            case "POST", "/auth/refresh":
+                good = seen.json["refreshToken"] == self.refresh_token and not self.refresh_refused
+                return self.tokens() if good else problem(401, "this refresh token is not valid")
+        if self.script and seen.path == "/sync/events":
+            return self.script.popleft()(self, seen)
+        if seen.headers.get("Authorization") != f"Bearer {self.token}":
+            return problem(401, "this token is not valid")
+        match seen.method, seen.path:
+            case "GET", "/sync/projects":
+                return answer_json(200, {"projects": self.projects})
+            case "PUT", "/sync/authors":
+                self.authors = seen.json["authors"]
+                return Answer(204)
+            case "POST", "/sync/events":
+                return store_all(self, seen)
+            case _:
+                return problem(404, "no such thing")
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def respond(self) -> None:
+                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
+                seen = Seen(self.command, self.path, dict(self.headers), body, len(sent))
+                owner.seen.append(seen)
+                answer = owner.answer(seen)
+                if answer is None:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.send_response(answer.status)
+                if answer.server is not None:
+                    self.send_header(
+                        "DevFlow-Server", owner.name if answer.server == "own" else answer.server
+                    )
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                length = len(answer.body) if answer.declared_length is None else answer.declared_length
+                self.send_header("Content-Length", str(length))
+                self.end_headers()
+                self.wfile.write(answer.body)
+                if length != len(answer.body):
+                    self.close_connection = True
+
+            do_GET = do_POST = do_PUT = respond  # noqa: N815 - the names http.server calls
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+def answer_json(status: int, value: Any) -> Answer:
+    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def problem(status: int, detail: str, **headers: str) -> Answer:
+    body = json.dumps({"title": "Problem", "status": status, "detail": detail}).encode()
+    return Answer(status, body, {"Content-Type": "application/problem+json", **headers})
+
+
+def verdicts(synced: list[str], errors: list[dict[str, Any]]) -> Answer:
+    return answer_json(200, {"success": not errors, "syncedIds": synced, "errors": errors})
+
+
+def refusal(seen: Seen, event_id: str, code: str, *, retryable: bool) -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "index": seen.ids.index(event_id),
+        "code": code,
+        "message": f"because of {code}",
+        "retryable": retryable,
+    }
+
+
+# Plays
+
+
+def store_all(server: ScriptedServer, seen: Seen) -> Answer:
+    server.stored.update({event["id"]: event for event in seen.json["events"]})
+    return verdicts(seen.ids, [])
+
+
+def store_and_lose_the_answer(server: ScriptedServer, seen: Seen) -> None:
+    store_all(server, seen)
+
+
+def refuse_first(code: str, *, retryable: bool) -> Play:
+    """The first event of the batch is refused, the others are stored."""
+
+    def play(server: ScriptedServer, seen: Seen) -> Answer:
+        first, *rest = seen.json["events"]
+        server.stored.update({event["id"]: event for event in rest})
+        refused = refusal(seen, first["id"], code, retryable=retryable)
+        return verdicts([event["id"] for event in rest], [refused])
+
+    return play
+
+
+def says(answer: Answer) -> Play:
+    return lambda _server, _seen: answer
+
+
+def names(choose: Callable[[list[str]], list[str]]) -> Play:
+    """Claims to have stored the ids that ``choose`` makes of those sent."""
+    return lambda _server, seen: verdicts(choose(seen.ids), [])
+
+
+def hang_up(_server: ScriptedServer, _seen: Seen) -> None:
+    """Close the connection without an answer."""
+
+
+def wait_for(release: threading.Event) -> Play:
+    """Answer only when the test says so; it has to, or the server's thread stays."""
+
+    def play(server: ScriptedServer, seen: Seen) -> Answer:
+        release.wait(30)
+        return store_all(server, seen)
+
+    return play

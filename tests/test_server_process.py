@@ -1,0 +1,73 @@
+"""The server as its operator meets it: starting, stopping, being killed, and saying what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from devflow import wire
+from tests.server_process import ServerProcess
+
+
+def test_a_server_starts_on_an_empty_database_and_prints_a_link_that_works(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    server = ServerProcess(empty_database_url, tmp_path / "data")
+    server.start()
+    try:
+        assert requests.get(server.setup_link(), timeout=10).status_code == 200
+        assert requests.get(f"{server.url}/setup/guess", timeout=10).status_code == 404
+    finally:
+        assert server.stop() == 0
+
+
+def test_a_killed_server_starts_again_as_the_same_one(server: ServerProcess) -> None:
+    before, address, link = identity(server), server.url, server.setup_link()
+    server.kill()
+    with pytest.raises(requests.ConnectionError):
+        identity(server)
+    server.start()
+    assert (identity(server), server.url) == (before, address)
+    assert server.setup_link() != link
+
+
+def test_a_waiting_connection_does_not_hold_up_the_end(server: ServerProcess) -> None:
+    assert server.port is not None
+    with socket.create_connection(("127.0.0.1", server.port)) as idle:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(15) == b"HTTP/1.1 200 OK"
+        began = time.monotonic()
+        assert server.stop() == 0
+    assert time.monotonic() - began < 8
+
+
+def test_the_jobs_run_beside_the_requests_and_end_with_the_server(server: ServerProcess) -> None:
+    # A worker whose scheduler were not shut down would be killed after the grace and say so.
+    assert server.stop() == 0
+    assert "SIGKILL" not in server.printed()
+    assert server.printed().rstrip().endswith("Shutting down: Master")
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"DEVFLOW_TIMEZONE": "Mars/Olympus"}, "DEVFLOW_TIMEZONE: expected a zone name"),
+        ({"DEVFLOW_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, "connection"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_said_in_a_sentence(
+    tmp_path: Path, environ: dict[str, str], sentence: str
+) -> None:
+    server = ServerProcess(f"sqlite:///{tmp_path / 'devflow.db'}", tmp_path / "data", environ)
+    with pytest.raises(RuntimeError, match="devflow cannot start: ") as failed:
+        server.start()
+    assert sentence in str(failed.value)
+    assert "Traceback" not in server.printed()
+
+
+def identity(server: ServerProcess) -> str:
+    return requests.get(f"{server.url}/healthz", timeout=10).headers[wire.SERVER_HEADER]
