@@ -6,9 +6,9 @@ from datetime import date
 
 import pytest
 
-import build
-from browsing import Team, one, soup
 from devflow.web import i18n
+from tests import build
+from tests.browsing import Team, one, soup
 
 
 @pytest.mark.parametrize(
