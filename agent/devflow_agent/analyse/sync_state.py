@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from devflow_agent import credentials
+from devflow_agent import credentials, outbox
 from devflow_agent.config import Home
+from devflow_agent.outbox import Attempt
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Store
+from devflow_agent.store import Store
 
 JUDGED_ATTEMPTS: Final = 100
 
@@ -42,8 +43,8 @@ def sync_state(home: Home, store: Store) -> SyncState:
     settings = Settings.load(store)
     server = credentials.load(home.credentials)
     account = None if server is None else server.account
-    counts = store.sync_counts()
-    attempts = store.attempts(JUDGED_ATTEMPTS)
+    counts = outbox.counts(store)
+    attempts = outbox.attempts(store, JUDGED_ATTEMPTS)
     latencies = [attempt.latency_ms for attempt in attempts if attempt.latency_ms is not None]
     good = [attempt for attempt in attempts if attempt.outcome in ("ok", "partial")]
     return SyncState(

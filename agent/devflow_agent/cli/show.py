@@ -16,9 +16,10 @@ from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
 from devflow_agent.config import Home, iso
+from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Event, Project, Store
+from devflow_agent.store import Event, Project, Store
 
 LAST_EVENTS: Final = 5
 
