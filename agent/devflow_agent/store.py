@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 from devflow import wire
-from devflow.errors import Invalid
+from devflow.errors import Busy, Invalid
 from devflow_agent import schema
 
 BUSY_TIMEOUT_S: Final = 30.0
@@ -136,35 +136,39 @@ class Store:
 
     # Events
 
-    def add(
+    def add(self, project_id: UUID, observations: Iterable[Observation]) -> int:
+        """Record the observations whose id is new; return how many were."""
+        with self.write() as connection:
+            return _insert(connection, str(project_id), observations)
+
+    def add_and_advance(
         self,
         project_id: UUID,
         observations: Iterable[Observation],
         *,
-        refs: Mapping[str, str] | None = None,
+        seen: Mapping[str, str],
+        refs: Mapping[str, str],
     ) -> int:
-        """Record the observations whose id is new; return how many were.
+        """``add`` what led from the refs last ``seen`` to ``refs``, which take their place.
 
-        ``refs``, if given, replaces what the git collector last saw of the project's
-        refs, in the same transaction: a crash repeats an import, it never skips one.
+        One transaction: a crash repeats an import, it never skips one. Raise Busy, with nothing
+        recorded, if another collector has advanced since ``seen`` was read.
         """
         with self.write() as connection:
+            if _refs(connection, project_id) != seen:
+                raise Busy("another process has recorded this repository's history meanwhile")
             added = _insert(connection, str(project_id), observations)
-            if refs is not None:
-                connection.execute("DELETE FROM git_refs WHERE project_id = ?", (str(project_id),))
-                connection.executemany(
-                    "INSERT INTO git_refs (project_id, ref, sha) VALUES (?, ?, ?)",
-                    [(str(project_id), ref, sha) for ref, sha in refs.items()],
-                )
+            connection.execute("DELETE FROM git_refs WHERE project_id = ?", (str(project_id),))
+            connection.executemany(
+                "INSERT INTO git_refs (project_id, ref, sha) VALUES (?, ?, ?)",
+                [(str(project_id), ref, sha) for ref, sha in refs.items()],
+            )
         return added
 
     def refs(self, project_id: UUID) -> dict[str, str]:
         """What the git collector last saw: empty before the first import has finished."""
         with self.read() as connection:
-            rows = connection.execute(
-                "SELECT ref, sha FROM git_refs WHERE project_id = ?", (str(project_id),)
-            ).fetchall()
-        return {row["ref"]: row["sha"] for row in rows}
+            return _refs(connection, project_id)
 
     def events(
         self,
@@ -291,6 +295,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _close(connections: list[sqlite3.Connection]) -> None:
     for connection in connections:
         connection.close()
+
+
+def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
+    rows = connection.execute("SELECT ref, sha FROM git_refs WHERE project_id = ?", (str(project_id),))
+    return {row["ref"]: row["sha"] for row in rows}
 
 
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:

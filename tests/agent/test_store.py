@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from devflow import wire
-from devflow.errors import Invalid
+from devflow.errors import Busy, Invalid
 from devflow_agent import outbox, schema
 from devflow_agent.store import Observation, Project, Store, connect
 from tests.agent.recorded import add_project, assert_counters_are_true, saves
@@ -92,14 +92,26 @@ def test_a_block_that_raises_writes_nothing(store: Store, path: Path, project: P
 
 
 def test_refs_and_the_events_that_led_to_them_are_written_together(store: Store, project: Project) -> None:
+    main = {"refs/heads/main": "a" * 40}
     broken = Observation(uuid4(), -1, wire.FileDeleted(path="\ud800"))  # cannot be encoded
     with pytest.raises(UnicodeEncodeError):
-        store.add(project.id, [*saves(2), broken], refs={"refs/heads/main": "a" * 40})
+        store.add_and_advance(project.id, [*saves(2), broken], seen={}, refs=main)
     assert store.refs(project.id) == {}
     assert store.events() == []
-    store.add(project.id, saves(2), refs={"refs/heads/main": "a" * 40})
-    store.add(project.id, [], refs={"refs/heads/dev": "b" * 40})
-    assert store.refs(project.id) == {"refs/heads/dev": "b" * 40}
+    store.add_and_advance(project.id, saves(2), seen={}, refs=main)
+    assert store.refs(project.id) == main
+
+
+def test_of_two_that_started_from_the_same_refs_one_is_told_so_and_records_nothing(
+    store: Store, project: Project
+) -> None:
+    main, dev = {"refs/heads/main": "a" * 40}, {"refs/heads/dev": "b" * 40}
+    store.add_and_advance(project.id, saves(1), seen={}, refs=main)
+    with pytest.raises(Busy):
+        store.add_and_advance(project.id, saves(1), seen={}, refs=dev)
+    assert len(store.events()) == 1
+    store.add_and_advance(project.id, [], seen=main, refs=dev)
+    assert store.refs(project.id) == dev
 
 
 # Events
