@@ -101,6 +101,13 @@ def test_an_empty_store_says_what_to_do(cli: Cli) -> None:
     assert cli.json("status")["projects"] == []
 
 
+def test_a_command_that_is_not_complete_is_answered_with_its_help(cli: Cli) -> None:
+    for incomplete in ((), ("sync",)):
+        done = cli.run(*incomplete)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == cli.ok(*incomplete, "--help")
+
+
 def test_a_folder_that_is_no_repository_is_refused(cli: Cli, tmp_path: Path) -> None:
     cli.folder = tmp_path
     assert "git repository" in cli.fails(2, "init")
@@ -231,7 +238,9 @@ def test_exit_codes_of_push_say_what_happened(cli: Cli, server: ScriptedServer) 
     signed_in(cli, server)
     cli.ok("sync", "enable")
     server.script.append(hang_up)
-    assert "did not answer" in cli.fails(4, "sync", "push")
+    offline = cli.fails(4, "sync", "push")
+    assert "did not answer: " in offline
+    assert offline.endswith("; everything is kept, try again later")
     with filelock.FileLock(cli.home.sync_lock):
         assert "another process is sending" in cli.fails(6, "sync", "push")
     server.script.append(refuse_first("invalid", retryable=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from devflow.errors import Invalid
+from devflow.errors import Invalid, Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Exit, Run, as_json, json_option, path_argument
@@ -114,13 +114,16 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
     counts = outbox.counts(run.store)
     total = counts["pending"] + (counts["failed"] if retry_failed else 0)
     with progress.shown("events", total, quiet=to_json) as advance:
-        pushed = sender.push(
-            run.home,
-            run.store,
-            run.http,
-            retry_failed=retry_failed,
-            on_progress=lambda so_far: advance(so_far.sent),
-        )
+        try:
+            pushed = sender.push(
+                run.home,
+                run.store,
+                run.http,
+                retry_failed=retry_failed,
+                on_progress=lambda so_far: advance(so_far.sent),
+            )
+        except Offline as error:
+            raise Offline(f"{error}; everything is kept, try again later") from error
     waiting = outbox.counts(run.store)["pending"]
     if to_json:
         as_json({"synced": pushed.synced, "failed": pushed.failed, "kept": pushed.kept, "pending": waiting})

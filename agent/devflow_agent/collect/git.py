@@ -196,7 +196,7 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
         reason = "a shallow clone begins here, what it changed is unknown"
     elif authored is None or committed is None:
         reason = (
-            f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s,"
+            "expected dates from 1970 to 9998 (in seconds),"
             f" got author date {_shown(commit.authored)}, committer date {_shown(commit.committed)}"
         )
     elif len(commit.parents) > _MAX_PARENTS:
