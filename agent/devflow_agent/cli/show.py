@@ -174,7 +174,8 @@ def _numbers_lines(seen: Overview) -> list[str]:
 
 def _project_line(project: Project, events: int) -> str:
     linked = "" if project.remote_name is None else f" -> {plain(project.remote_name)}"
-    return f"  {events:>8,}  {plain(project.name)}  {plain(str(project.path))}{linked}"
+    gone = "" if project.path.is_dir() else "  (nothing there now)"
+    return f"  {events:>8,}  {plain(project.name)}  {plain(str(project.path))}{linked}{gone}"
 
 
 def _event_line(event: Event, projects: list[Project]) -> str:
