@@ -230,6 +230,7 @@ class Tools:
             enabled=state.enabled,
             endpoint=None if state.endpoint is None else plain(state.endpoint),
             signed_in_as=None if state.email is None else plain(state.email),
+            damage=None if state.damage is None else plain(state.damage),
             linked_projects=[f"{plain(name)} -> {plain(remote)}" for name, remote in state.linked],
             interval=state.interval_s,
             batch_size=state.batch_size,
@@ -281,6 +282,8 @@ def _differences(before: Settings, after: Settings) -> list[str]:
 
 
 def _next_step(status: StatusAnswer) -> str | None:
+    if status.damage is not None:
+        return status.damage
     if status.endpoint is None:
         return "no server is set up: the developer runs `devflow sync init URL`"
     if status.signed_in_as is None:

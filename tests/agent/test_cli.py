@@ -208,6 +208,21 @@ def test_nothing_leaves_before_sync_is_enabled(cli: Cli, server: ScriptedServer)
     assert server.uploads == []
 
 
+@pytest.mark.parametrize("content", ["", '{"server_url": "https://devfl', "[]", "{}", None])
+def test_damaged_credentials_stop_sync_and_nothing_else(cli: Cli, content: str | None) -> None:
+    imported(cli)
+    if content is None:
+        cli.home.credentials.mkdir()
+    else:
+        cli.home.credentials.write_text(content)
+    cli.home.store().set_settings(sync_enabled=True)
+    said = str(cli.home.credentials)
+    assert said in cli.fails(2, "sync", "push")
+    status = cli.json("status")
+    assert status["eventsByType"] == {"git.commit": 2}
+    assert said in status["sync"]["damage"]
+
+
 def test_each_step_names_the_one_before(cli: Cli, server: ScriptedServer) -> None:
     assert "devflow sync init" in cli.fails(
         3, "sync", "auth", "--email", "a@b.c", "--password-stdin", stdin="x\n"

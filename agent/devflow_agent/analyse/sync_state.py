@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from devflow.errors import Invalid
 from devflow_agent import credentials, outbox
 from devflow_agent.config import Home
 from devflow_agent.outbox import Attempt
@@ -17,7 +18,8 @@ JUDGED_ATTEMPTS: Final = 100
 @dataclass(frozen=True, slots=True)
 class SyncState:
     """``success_rate`` (0 to 1) and ``average_latency_ms`` are of the last 100 attempts at most, and
-    None before the first; ``last_success_ms`` is when the server last took something."""
+    None before the first; ``last_success_ms`` is when the server last took something. ``damage`` says
+    why the credentials cannot be read: then server and account are unknown, all else still holds."""
 
     enabled: bool
     endpoint: str | None
@@ -32,16 +34,17 @@ class SyncState:
     last_success_ms: int | None
     success_rate: float | None
     average_latency_ms: float | None
-
-    @property
-    def signed_in(self) -> bool:
-        return self.email is not None
+    damage: str | None
 
 
 def sync_state(home: Home, store: Store) -> SyncState:
     """Reads the store and the credentials file; asks nobody."""
     settings = Settings.load(store)
-    server = credentials.load(home.credentials)
+    server, damage = None, None
+    try:
+        server = credentials.load(home.credentials)
+    except Invalid as error:
+        damage = str(error)
     account = None if server is None else server.account
     counts = outbox.counts(store)
     attempts = outbox.attempts(store, JUDGED_ATTEMPTS)
@@ -61,4 +64,5 @@ def sync_state(home: Home, store: Store) -> SyncState:
         last_success_ms=good[0].timestamp_ms if good else None,
         success_rate=len(good) / len(attempts) if attempts else None,
         average_latency_ms=sum(latencies) / len(latencies) if latencies else None,
+        damage=damage,
     )

@@ -102,6 +102,7 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "enabled": sync.enabled,
         "endpoint": sync.endpoint,
         "email": sync.email,
+        "damage": sync.damage,
         "linked": [{"name": name, "remoteName": remote} for name, remote in sync.linked],
         "intervalSeconds": sync.interval_s,
         "batchSize": sync.batch_size,
@@ -195,6 +196,8 @@ def subject(event: Event) -> str:
 def sync_lines(sync: SyncState) -> list[str]:
     """How sync is doing and what to do next."""
     lines = [f"Sync is {'on' if sync.enabled else 'off'}"]
+    if sync.damage is not None:
+        return [*lines, f"  trouble   {plain(sync.damage)}"]
     if sync.endpoint is None:
         return [f"{lines[0]}; nothing leaves this PC (`devflow sync init URL` sets up a server)"]
     lines.append(f"  server    {plain(sync.endpoint)}")
