@@ -18,21 +18,6 @@ ATTEMPT = Attempt(
 )
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "devflow.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Store:
-    return Store(path)
-
-
-@pytest.fixture
-def project(store: Store) -> Project:
-    return add_project(store, "shop")
-
-
 def linked(store: Store, project: Project) -> None:
     outbox.link(store, project.id, wire.Project(project_id=uuid4(), name="Shop"))
 

@@ -25,22 +25,6 @@ from devflow_agent.store import Observation, Project, Store, connect
 from tests.agent.recorded import add_project, assert_counters_are_true, saves
 from tests.agent.test_outbox import ATTEMPT, linked
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "devflow.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Store:
-    return Store(path)
-
-
-@pytest.fixture
-def project(store: Store) -> Project:
-    return add_project(store, "shop")
-
-
 # Durability
 
 WRITER = """
