@@ -52,6 +52,8 @@ def load(path: Path) -> Credentials | None:
         return None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Invalid(f"{path} is damaged ({error}): delete it and run `devflow sync init URL`") from error
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read ({error.strerror}): it has to be a file of yours") from error
 
 
 def enrolled(path: Path) -> Credentials:

@@ -79,7 +79,9 @@ def _run(
     store: Store, stop: Event, on_message: Callable[[str], None], sync: Callable[[], float | None] | None
 ) -> None:
     watched: dict[UUID, _Repository] = {}
-    syncing = _Thread("sync", lambda: _sync(store, sync, stop), stop) if sync is not None else None
+    syncing = (
+        _Thread("sync", lambda: _sync(store, sync, stop), stop, on_message) if sync is not None else None
+    )
     while not stop.is_set():
         try:
             _update(watched, store, on_message)
@@ -113,12 +115,12 @@ class _Thread:
         name: str,
         work: Callable[[], None],
         stop: Event,
-        on_failure: Callable[[str], None] | None = None,
+        on_message: Callable[[str], None],
     ) -> None:
         self._name = name
         self._work = work
         self._stop = stop
-        self._on_failure = on_failure
+        self._on_message = on_message
         # A daemon thread: a git that does not answer must not keep the process from ending.
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -134,7 +136,9 @@ class _Thread:
                 self._work()
                 return
             except DevflowError as error:
-                said = self._say(str(error), said)
+                if str(error) != said:  # what lasts is said once
+                    said = str(error)
+                    self._on_message(f"{self._name}: {said}")
             except Exception as error:
                 log.exception("%s failed, next try in %.0f s", self._name, retry_s)
                 said = str(error)
@@ -143,14 +147,6 @@ class _Thread:
             self._stop.wait(retry_s)
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
-    def _say(self, message: str, said: str) -> str:
-        """What lasts is said once."""
-        if message != said:
-            log.warning("%s: %s", self._name, message)
-            if self._on_failure is not None:
-                self._on_failure(f"{self._name}: {message}")
-        return message
-
 
 class _Repository:
     """The threads that watch one project."""
@@ -158,6 +154,7 @@ class _Repository:
     def __init__(self, project: Project, store: Store, on_message: Callable[[str], None]) -> None:
         self.project = project
         self._store = store
+        self._on_message = on_message
         self._stop = Event()
         self._git_moved = Event()
         self._files: Files | None = None
@@ -212,7 +209,7 @@ class _Repository:
 
     def _collect(self, repository: git.Repository) -> None:
         for refusal in git.collect(repository, self._store, self.project.id, now_ms()).refused:
-            log.warning("%s: %s", self.project.name, refusal)
+            self._on_message(f"{self.project.name}: {refusal}")
 
 
 def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:

@@ -12,7 +12,7 @@ import requests
 
 from devflow import wire
 from devflow.errors import Invalid
-from devflow_agent import authors, credentials, remote
+from devflow_agent import authors, credentials, outbox, remote
 from devflow_agent.config import Home
 from devflow_agent.credentials import Account, Credentials
 from devflow_agent.remote import Remote
@@ -36,7 +36,7 @@ def enrol(
         if before is not None and (before.server_url, before.server_id) == (url, server_id):
             server = msgspec.structs.replace(server, account=before.account)
         # First the store: a crash in between repeats the step instead of skipping it.
-        store.report_to(server_id)
+        outbox.report_to(store, server_id)
         credentials.save(home.credentials, server)
     return server
 
@@ -78,7 +78,7 @@ def link(
     linked = [one for one in store.projects() if one.remote_id is not None]
     keys = authors.keys([*(one.path for one in linked), project.path])
     server.tell_authors(wire.Authors(authors=list(keys)))
-    store.link(project.id, chosen)
+    outbox.link(store, project.id, chosen)
     authors.remember(store, keys)
     Settings.load(store).changed(enabled=True).save_sync(store)
     return chosen

@@ -29,6 +29,7 @@ class StatusAnswer(_Answer):
     enabled: bool
     endpoint: str | None
     signed_in_as: str | None
+    damage: str | None = Field(description="Why server and account cannot be read from this PC's files.")
     linked_projects: list[str]
     interval: int = Field(description="Seconds between two automatic syncs.")
     batch_size: int

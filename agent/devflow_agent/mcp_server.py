@@ -27,7 +27,7 @@ from pydantic import Field
 
 from devflow import wire
 from devflow.errors import DevflowError, Invalid
-from devflow_agent import credentials, enrolment, sync
+from devflow_agent import credentials, enrolment, outbox, sync
 from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Numbers
 from devflow_agent.analyse.sync_state import sync_state
@@ -43,9 +43,10 @@ from devflow_agent.mcp_answers import (
     StatusAnswer,
     TriggerAnswer,
 )
+from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Event, Project, Store
+from devflow_agent.store import Event, Project, Store
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Tools:
                 synced=pushed.synced,
                 failed=pushed.failed,
                 kept=pushed.kept,
-                sync_queue_size=self._store.sync_counts()["pending"],
+                sync_queue_size=outbox.counts(self._store)["pending"],
             )
 
     def sync_history(
@@ -182,7 +183,7 @@ class Tools:
         with _told():
             since_ms = 0 if since is None else _moment(since, "since")
             return HistoryAnswer(
-                attempts=[_attempt(one) for one in self._store.attempts(limit, since_ms=since_ms)]
+                attempts=[_attempt(one) for one in outbox.attempts(self._store, limit, since_ms=since_ms)]
             )
 
     def get_activity(
@@ -229,6 +230,7 @@ class Tools:
             enabled=state.enabled,
             endpoint=None if state.endpoint is None else plain(state.endpoint),
             signed_in_as=None if state.email is None else plain(state.email),
+            damage=None if state.damage is None else plain(state.damage),
             linked_projects=[f"{plain(name)} -> {plain(remote)}" for name, remote in state.linked],
             interval=state.interval_s,
             batch_size=state.batch_size,
@@ -280,6 +282,8 @@ def _differences(before: Settings, after: Settings) -> list[str]:
 
 
 def _next_step(status: StatusAnswer) -> str | None:
+    if status.damage is not None:
+        return status.damage
     if status.endpoint is None:
         return "no server is set up: the developer runs `devflow sync init URL`"
     if status.signed_in_as is None:

@@ -7,6 +7,7 @@ is ``Offline``: keep everything and try again later.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ ANSWER_DEADLINE_S: Final = 120.0
 MAX_ANSWER_BYTES: Final = 4 << 20
 MAX_RETRY_AFTER_S: Final = 3_600.0
 _T = TypeVar("_T")
+# How urllib3 begins its messages: "HTTPConnection(host='...', port=443): ".
+_OBJECT: Final = re.compile(r"^(<.*>|\w+\(.*?\)): ")
 _LATER: Final = frozenset({408, 425, 429})
 
 
@@ -236,12 +239,12 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it three deep, with addresses of objects."""
+    """The innermost reason: requests and urllib3 wrap it three deep, naming their objects."""
     seen = error
     while isinstance(reason := getattr(seen, "reason", None) or (seen.args[:1] or [None])[0], BaseException):
         seen = reason
     text = str(seen.args[-1]) if isinstance(seen, urllib3.exceptions.HTTPError) and seen.args else str(seen)
-    return text.rpartition(">: ")[2] or type(seen).__name__
+    return _OBJECT.sub("", text) or "no reason given"
 
 
 def checked(answer: Answer, server_id: UUID, *, expected: int = 200) -> bytes:

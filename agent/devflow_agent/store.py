@@ -1,4 +1,4 @@
-"""Everything the agent knows, in one SQLite file: events, projects, settings and the sync outbox.
+"""Everything the agent knows, in one SQLite file: events, projects and settings.
 
 Every operation is one transaction on a connection of its own, so any number of processes and
 threads may use the store at once. What ``add`` returned is on the disk, also after a power
@@ -13,7 +13,7 @@ import sqlite3
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,12 +22,10 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 from devflow import wire
-from devflow.errors import Invalid
+from devflow.errors import Busy, Invalid
 from devflow_agent import schema
 
 BUSY_TIMEOUT_S: Final = 30.0
-KEPT_ATTEMPTS: Final = 10_000
-"""A month of a server that never answers; older rows of ``sync_logs`` go."""
 SyncStatus = Literal["pending", "synced", "failed"]
 
 
@@ -70,19 +68,18 @@ class Event:
     sync_status: SyncStatus
     last_sync_error: str | None
 
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try to send a batch. ``latency_ms`` is None where no answer came."""
-
-    timestamp_ms: int
-    sent: int
-    synced: int
-    failed: int
-    bytes: int
-    latency_ms: int | None
-    outcome: str
-    detail: str
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> Event:
+        return cls(
+            local_id=row["local_id"],
+            id=UUID(row["id"]),
+            timestamp_ms=row["timestamp"],
+            project_id=_project_id(row["project_id"]),
+            event_type=wire.EventType(row["event_type"]),
+            data_json=row["event_data"],
+            sync_status=row["sync_status"],
+            last_sync_error=row["last_sync_error"],
+        )
 
 
 class Store:
@@ -139,35 +136,39 @@ class Store:
 
     # Events
 
-    def add(
+    def add(self, project_id: UUID, observations: Iterable[Observation]) -> int:
+        """Record the observations whose id is new; return how many were."""
+        with self.write() as connection:
+            return _insert(connection, str(project_id), observations)
+
+    def add_and_advance(
         self,
         project_id: UUID,
         observations: Iterable[Observation],
         *,
-        refs: Mapping[str, str] | None = None,
+        seen: Mapping[str, str],
+        refs: Mapping[str, str],
     ) -> int:
-        """Record the observations whose id is new; return how many were.
+        """``add`` what led from the refs last ``seen`` to ``refs``, which take their place.
 
-        ``refs``, if given, replaces what the git collector last saw of the project's
-        refs, in the same transaction: a crash repeats an import, it never skips one.
+        One transaction: a crash repeats an import, it never skips one. Raise Busy, with nothing
+        recorded, if another collector has advanced since ``seen`` was read.
         """
         with self.write() as connection:
+            if _refs(connection, project_id) != seen:
+                raise Busy("another process has recorded this repository's history meanwhile")
             added = _insert(connection, str(project_id), observations)
-            if refs is not None:
-                connection.execute("DELETE FROM git_refs WHERE project_id = ?", (str(project_id),))
-                connection.executemany(
-                    "INSERT INTO git_refs (project_id, ref, sha) VALUES (?, ?, ?)",
-                    [(str(project_id), ref, sha) for ref, sha in refs.items()],
-                )
+            connection.execute("DELETE FROM git_refs WHERE project_id = ?", (str(project_id),))
+            connection.executemany(
+                "INSERT INTO git_refs (project_id, ref, sha) VALUES (?, ?, ?)",
+                [(str(project_id), ref, sha) for ref, sha in refs.items()],
+            )
         return added
 
     def refs(self, project_id: UUID) -> dict[str, str]:
         """What the git collector last saw: empty before the first import has finished."""
         with self.read() as connection:
-            rows = connection.execute(
-                "SELECT ref, sha FROM git_refs WHERE project_id = ?", (str(project_id),)
-            ).fetchall()
-        return {row["ref"]: row["sha"] for row in rows}
+            return _refs(connection, project_id)
 
     def events(
         self,
@@ -189,7 +190,7 @@ class Store:
                     " ORDER BY timestamp DESC, local_id DESC LIMIT ?",
                     (project, since_ms, until_ms, limit),
                 )
-                found.extend(_event(row) for row in rows)
+                found.extend(Event.of(row) for row in rows)
         found.sort(key=lambda event: (event.timestamp_ms, event.local_id), reverse=True)
         return found[:limit]
 
@@ -221,7 +222,8 @@ class Store:
         """All projects, oldest first."""
         with self.read() as connection:
             rows = connection.execute(
-                "SELECT * FROM projects LEFT JOIN sync_projects ON project_id = id ORDER BY projects.rowid"
+                "SELECT * FROM projects LEFT JOIN sync_projects ON project_id = id"
+                " ORDER BY created_at, projects.rowid"
             ).fetchall()
         return [
             Project(
@@ -267,129 +269,6 @@ class Store:
             )
         return UUID(self.setting("device_id"))
 
-    # The outbox
-
-    def link(self, project_id: UUID, remote: wire.Project) -> None:
-        """From now on this project's events, old ones too, go to the server's ``remote`` project."""
-        with self.write() as connection:
-            connection.execute(
-                "INSERT INTO sync_projects (project_id, remote_id, remote_name) VALUES (?, ?, ?)"
-                " ON CONFLICT (project_id) DO UPDATE SET"
-                " remote_id = excluded.remote_id, remote_name = excluded.remote_name",
-                (str(project_id), str(remote.project_id), remote.name),
-            )
-
-    def pending(self, limit: int, *, after: int = 0) -> list[Event]:
-        """The oldest events that wait to be sent, of linked projects, recorded after local id ``after``."""
-        found: list[Event] = []
-        with self.read() as connection:
-            # One ordered look-up a project: an index over all of them would first have to
-            # step over everything that waits in projects that are not linked.
-            for (project_id,) in connection.execute("SELECT project_id FROM sync_projects").fetchall():
-                rows = connection.execute(
-                    "SELECT * FROM events WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
-                    " ORDER BY local_id LIMIT ?",
-                    (project_id, after, limit),
-                )
-                found.extend(_event(row) for row in rows)
-        return sorted(found, key=lambda event: event.local_id)[:limit]
-
-    def settle(
-        self,
-        sent: Sequence[Event],
-        *,
-        synced: Iterable[UUID] = (),
-        failed: Mapping[UUID, str] | None = None,
-        kept: Mapping[UUID, str] | None = None,
-        attempt: Attempt,
-    ) -> None:
-        """Write down what became of a batch, and the attempt, in one transaction.
-
-        ``failed`` were refused for good and ``kept`` for now, each with the reason; an event
-        named in none of the three stays as it was. Only pending events move, so settling
-        the same answer twice changes nothing.
-        """
-        failed, kept = failed or {}, kept or {}
-        by_id = {event.id: event for event in sent}
-        with self.write() as connection:
-            for event_id in synced:
-                _move(connection, by_id[event_id], "synced", None, attempt.timestamp_ms)
-            for event_id, reason in failed.items():
-                _move(connection, by_id[event_id], "failed", reason, None)
-            connection.executemany(
-                "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?"
-                " WHERE local_id = ? AND sync_status = 'pending'",
-                [(reason, by_id[event_id].local_id) for event_id, reason in kept.items()],
-            )
-            logged = connection.execute(
-                "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    attempt.timestamp_ms,
-                    attempt.sent,
-                    attempt.synced,
-                    attempt.failed,
-                    attempt.bytes,
-                    attempt.latency_ms,
-                    attempt.outcome,
-                    attempt.detail,
-                ),
-            ).lastrowid
-            connection.execute("DELETE FROM sync_logs WHERE id <= ?", ((logged or 0) - KEPT_ATTEMPTS,))
-
-    def retry_failed(self) -> int:
-        """Let what the server refused for good wait to be sent again; return how many that were."""
-        with self.write() as connection:
-            return _reopen(connection, "'failed'")
-
-    def report_to(self, server_id: UUID) -> None:
-        """Make this the outbox of that server.
-
-        If it was another's, no project is linked any more and every event waits to be sent: the
-        new server has none of what the old one confirmed.
-        """
-        with self.write() as connection:
-            known = connection.execute("SELECT value FROM settings WHERE key = 'sync_server_id'").fetchone()
-            if known is not None and json.loads(known["value"]) == str(server_id):
-                return
-            connection.execute("DELETE FROM sync_projects")
-            _reopen(connection, "'failed', 'synced'")
-            connection.execute(
-                "INSERT OR REPLACE INTO settings (key, value) VALUES ('sync_server_id', ?)",
-                (json.dumps(str(server_id)),),
-            )
-
-    def sync_counts(self) -> dict[SyncStatus, int]:
-        """How many events of linked projects stand where. O(projects)."""
-        with self.read() as connection:
-            rows = connection.execute(
-                "SELECT sync_status, sum(count) AS count FROM sync_counts"
-                " JOIN sync_projects USING (project_id) GROUP BY sync_status"
-            ).fetchall()
-        counts: dict[SyncStatus, int] = {"pending": 0, "synced": 0, "failed": 0}
-        counts.update({row["sync_status"]: row["count"] for row in rows})
-        return counts
-
-    def attempts(self, limit: int, *, since_ms: int = 0) -> list[Attempt]:
-        """Attempts to send, newest first."""
-        with self.read() as connection:
-            rows = connection.execute(
-                "SELECT * FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?", (since_ms, limit)
-            ).fetchall()
-        return [
-            Attempt(
-                timestamp_ms=row["timestamp"],
-                sent=row["sent"],
-                synced=row["synced"],
-                failed=row["failed"],
-                bytes=row["bytes"],
-                latency_ms=row["latency_ms"],
-                outcome=row["outcome"],
-                detail=row["detail"],
-            )
-            for row in rows
-        ]
-
 
 def connect(path: Path) -> sqlite3.Connection:
     """A durable connection in autocommit mode; any thread may use it, one at a time."""
@@ -418,6 +297,11 @@ def _close(connections: list[sqlite3.Connection]) -> None:
         connection.close()
 
 
+def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
+    rows = connection.execute("SELECT ref, sha FROM git_refs WHERE project_id = ?", (str(project_id),))
+    return {row["ref"]: row["sha"] for row in rows}
+
+
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:
     added: Counter[wire.EventType] = Counter()
     for observation in observations:
@@ -440,55 +324,16 @@ def _insert(connection: sqlite3.Connection, project_id: str, observations: Itera
         [(project_id, kind, count) for kind, count in added.items()],
     )
     total = added.total()
-    _count(connection, project_id, "pending", total)
+    count(connection, project_id, "pending", total)
     return total
 
 
-def _move(
-    connection: sqlite3.Connection, event: Event, status: SyncStatus, error: str | None, synced_at: int | None
-) -> None:
-    moved = connection.execute(
-        "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
-        " synced_at = ? WHERE local_id = ? AND sync_status = 'pending'",
-        (status, error, synced_at, event.local_id),
-    ).rowcount
-    if moved:
-        _count(connection, str(event.project_id), "pending", -1)
-        _count(connection, str(event.project_id), status, 1)
-
-
-def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:
-    """Events of these statuses become pending again; their attempts and last error stay to be read."""
-    rows = connection.execute(
-        "SELECT project_id, sync_status, count(*) AS count FROM events"  # noqa: S608 - one of two constants
-        f" WHERE sync_status IN ({statuses}) GROUP BY project_id, sync_status"
-    ).fetchall()
-    for row in rows:
-        _count(connection, row["project_id"], row["sync_status"], -row["count"])
-        _count(connection, row["project_id"], "pending", row["count"])
-    return connection.execute(
-        f"UPDATE events SET sync_status = 'pending', synced_at = NULL WHERE sync_status IN ({statuses})"  # noqa: S608
-    ).rowcount
-
-
-def _count(connection: sqlite3.Connection, project_id: str, status: SyncStatus, change: int) -> None:
+def count(connection: sqlite3.Connection, project_id: str, status: SyncStatus, change: int) -> None:
+    """Keep ``sync_counts`` true, in the transaction that adds or moves the events."""
     connection.execute(
         "INSERT INTO sync_counts (project_id, sync_status, count) VALUES (?, ?, ?)"
         " ON CONFLICT (project_id, sync_status) DO UPDATE SET count = count + excluded.count",
         (project_id, status, change),
-    )
-
-
-def _event(row: sqlite3.Row) -> Event:
-    return Event(
-        local_id=row["local_id"],
-        id=UUID(row["id"]),
-        timestamp_ms=row["timestamp"],
-        project_id=_project_id(row["project_id"]),
-        event_type=wire.EventType(row["event_type"]),
-        data_json=row["event_data"],
-        sync_status=row["sync_status"],
-        last_sync_error=row["last_sync_error"],
     )
 
 

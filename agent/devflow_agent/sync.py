@@ -23,10 +23,12 @@ from msgspec import Raw
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
+from devflow_agent import outbox
 from devflow_agent.config import Home, now_ms
+from devflow_agent.outbox import Attempt
 from devflow_agent.remote import Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Event, Store
+from devflow_agent.store import Event, Store
 
 # Level 6 makes a batch 14 % smaller than level 3 for 1.5 ms more a thousand events.
 GZIP_LEVEL: Final = 6
@@ -73,7 +75,7 @@ def push(
     with one_sender(home.sync_lock):
         remote = Remote(home.credentials, http, timeouts)
         if retry_failed:
-            store.retry_failed()
+            outbox.retry_failed(store)
         return _Push(store, remote, clock, on_progress).run()
 
 
@@ -116,7 +118,7 @@ class _Push:
         after = 0
         # Asked again before each batch: `sync disable` takes effect at once.
         while (settings := Settings.load(self._store)).sync_enabled:
-            waiting = self._store.pending(settings.sync_batch_size, after=after)
+            waiting = outbox.pending(self._store, settings.sync_batch_size, after=after)
             if not waiting:
                 break
             for batch in _cut_to_size(self._sendable(waiting)):
@@ -180,12 +182,12 @@ class _Push:
                 attempt, outcome="refused" if isinstance(error, Invalid) else "too_large", detail=str(error)
             )
             if len(part) > 1:
-                self._store.settle((), attempt=attempt)
+                outbox.settle(self._store, (), attempt=attempt)
                 return False
             verdicts = Verdicts(synced=(), failed={part[0].event.id: str(error)}, kept={})
         except (Offline, Unauthorized) as error:
             outcome = "offline" if isinstance(error, Offline) else "unauthorized"
-            self._store.settle((), attempt=replace(attempt, outcome=outcome, detail=str(error)))
+            outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
             raise
         self._settle(part, verdicts, attempt)
         return True
@@ -194,7 +196,8 @@ class _Push:
         refused = {**verdicts.failed, **verdicts.kept}
         if refused and attempt.outcome == "ok":
             attempt = replace(attempt, outcome="partial", detail=next(iter(refused.values())))
-        self._store.settle(
+        outbox.settle(
+            self._store,
             [one.event for one in part],
             synced=verdicts.synced,
             failed=verdicts.failed,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from devflow_agent.store import Project, Store
 from tests.agent.outbox import Outbox
+from tests.agent.recorded import add_project
 from tests.agent.scripted_server import ScriptedServer
 
 
@@ -28,3 +30,18 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def outbox(tmp_path: Path, server: ScriptedServer) -> Outbox:
     return Outbox.signed_in(tmp_path / "home", server)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "devflow.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Store:
+    return Store(path)
+
+
+@pytest.fixture
+def project(store: Store) -> Project:
+    return add_project(store, "shop")

@@ -16,8 +16,10 @@ from devflow import wire
 from devflow_agent import credentials
 from devflow_agent.config import Home
 from devflow_agent.credentials import Account, Credentials
+from devflow_agent.outbox import link, report_to
 from devflow_agent.store import Observation, Project, Store
 from devflow_agent.sync import Pushed, push
+from tests.agent.recorded import assert_counters_are_true
 from tests.agent.scripted_server import ScriptedServer
 
 START_MS = 1_700_000_000_000
@@ -37,7 +39,7 @@ class Outbox:
         store = home.store()
         project = store.add_project("shop", folder / "shop", folder / "shop/.git", START_MS)
         outbox = cls(home, store, project, server)
-        outbox_credentials = Credentials(
+        signed_in = Credentials(
             server_url=server.url,
             server_id=server.server_id,
             account=Account(
@@ -48,15 +50,15 @@ class Outbox:
                 expires_at=0,
             ),
         )
-        credentials.save(home.credentials, outbox_credentials)
+        credentials.save(home.credentials, signed_in)
         store.set_settings(sync_enabled=True)
-        store.report_to(server.server_id)
+        report_to(store, server.server_id)
         outbox.link(project)
         return outbox
 
     def link(self, project: Project, index: int = 0) -> None:
         remote = self.server.projects[index]
-        self.store.link(project.id, wire.Project(project_id=UUID(remote["projectId"]), name=remote["name"]))
+        link(self.store, project.id, wire.Project(project_id=UUID(remote["projectId"]), name=remote["name"]))
 
     def record(self, count: int, project: Project | None = None, path: str = "src/a.py") -> list[UUID]:
         """Record ``count`` saves, a second apart; return their ids in that order."""
@@ -102,27 +104,5 @@ class Outbox:
     def statuses(self) -> Counter[str]:
         return Counter(row["sync_status"] for row in self.rows())
 
-    def counters_agree(self) -> bool:
-        """The store's counters are what counting the rows gives."""
-        with closing(sqlite3.connect(self.home.database)) as connection:
-            return counters(connection) == counted(connection)
-
-
-def counters(connection: sqlite3.Connection) -> list[Any]:
-    """What the store believes."""
-    return [
-        connection.execute("SELECT * FROM event_counts WHERE count <> 0 ORDER BY 1, 2").fetchall(),
-        connection.execute("SELECT * FROM sync_counts WHERE count <> 0 ORDER BY 1, 2").fetchall(),
-    ]
-
-
-def counted(connection: sqlite3.Connection) -> list[Any]:
-    """What counting the rows gives."""
-    return [
-        connection.execute(
-            "SELECT project_id, event_type, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2"
-        ).fetchall(),
-        connection.execute(
-            "SELECT project_id, sync_status, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2"
-        ).fetchall(),
-    ]
+    def assert_counters_are_true(self) -> None:
+        assert_counters_are_true(self.home.database)

@@ -16,10 +16,14 @@ from typing import Any
 
 import filelock
 import pytest
+import requests
 
 from devflow import wire
-from devflow_agent import credentials
-from devflow_agent.cli import devflow
+from devflow_agent import credentials, enrolment
+from devflow_agent.cli import devflow, local
+from devflow_agent.cli.run import Run
+from devflow_agent.collect import git
+from devflow_agent.config import now_ms
 from devflow_agent.settings import Settings
 from tests.agent.scripted_server import (
     PASSWORD,
@@ -51,11 +55,19 @@ def cli(tmp_path: Path, repo: Repo) -> Cli:
     return Cli(tmp_path / "home", repo.path)
 
 
+def imported(cli: Cli) -> None:
+    """What `init` and `import git` do, without starting the program for each."""
+    run = Run(cli.home)
+    project, repository = local.registered(run, cli.folder)
+    git.collect(repository, run.store, project.id, now_ms())
+
+
 def signed_in(cli: Cli, server: ScriptedServer) -> None:
-    cli.ok("init")
-    cli.ok("import", "git")
-    cli.ok("sync", "init", server.url)
-    cli.ok("sync", "auth", "--email", "ada@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+    """What `sync init` and `sync auth` do after them."""
+    imported(cli)
+    with requests.Session() as http:
+        enrolment.enrol(cli.home, cli.home.store(), http, server.url)
+        enrolment.sign_in(cli.home, cli.home.store(), http, "ada@example.org", PASSWORD)
 
 
 # On this PC
@@ -89,8 +101,7 @@ def test_todays_numbers_are_the_developers_own(cli: Cli, repo: Repo) -> None:
     repo.commit(date=now)
     repo.write("c.py", "1\n")
     repo.commit(author="Bob <bob@example.org>", date=now)
-    cli.ok("init")
-    cli.ok("import", "git")
+    imported(cli)
     week = cli.json("status")["last7Days"]
     assert (week["events"], week["commits"], week["commitsByOthers"]) == (2, 1, 1)
     assert (week["insertions"], week["deletions"], week["files"]) == (2, 0, 1)
@@ -99,6 +110,13 @@ def test_todays_numbers_are_the_developers_own(cli: Cli, repo: Repo) -> None:
 def test_an_empty_store_says_what_to_do(cli: Cli) -> None:
     assert cli.ok("status") == "no project yet: run `devflow init` in a git repository\n"
     assert cli.json("status")["projects"] == []
+
+
+def test_a_command_that_is_not_complete_is_answered_with_its_help(cli: Cli) -> None:
+    for incomplete in ((), ("sync",)):
+        done = cli.run(*incomplete)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == cli.ok(*incomplete, "--help")
 
 
 def test_a_folder_that_is_no_repository_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -141,8 +159,7 @@ def test_a_reader_that_leaves_early_is_no_error(cli: Cli) -> None:
 
 def test_the_schema_goes_down_and_comes_back(cli: Cli) -> None:
     assert "there is none yet" in cli.fails(2, "migrate", "status")
-    cli.ok("init")
-    cli.ok("import", "git")
+    imported(cli)
     assert cli.ok("migrate", "status") == "v2 of v2: newest\n"
     assert cli.ok("migrate", "down", "--to=v1") == "migrated: v1\n"
     assert cli.ok("migrate", "status") == "v1 of v2: not the newest\n"
@@ -165,7 +182,10 @@ def test_the_schema_does_not_go_down_under_a_running_daemon(cli: Cli) -> None:
 
 
 def test_the_way_from_nothing_to_synced(cli: Cli, server: ScriptedServer) -> None:
-    signed_in(cli, server)
+    cli.ok("init")
+    cli.ok("import", "git")
+    cli.ok("sync", "init", server.url)
+    cli.ok("sync", "auth", "--email", "ada@example.org", "--password-stdin", stdin=PASSWORD + "\n")
     assert stat.S_IMODE(cli.home.credentials.stat().st_mode) == 0o600
     assert all(PASSWORD not in file.read_text("latin-1") for file in cli.home.path.iterdir())
     assert "reports to Shop" in cli.ok("sync", "enable")
@@ -186,6 +206,21 @@ def test_nothing_leaves_before_sync_is_enabled(cli: Cli, server: ScriptedServer)
     signed_in(cli, server)
     assert "sync is off" in cli.fails(2, "sync", "push")
     assert server.uploads == []
+
+
+@pytest.mark.parametrize("content", ["", '{"server_url": "https://devfl', "[]", "{}", None])
+def test_damaged_credentials_stop_sync_and_nothing_else(cli: Cli, content: str | None) -> None:
+    imported(cli)
+    if content is None:
+        cli.home.credentials.mkdir()
+    else:
+        cli.home.credentials.write_text(content)
+    cli.home.store().set_settings(sync_enabled=True)
+    said = str(cli.home.credentials)
+    assert said in cli.fails(2, "sync", "push")
+    status = cli.json("status")
+    assert status["eventsByType"] == {"git.commit": 2}
+    assert said in status["sync"]["damage"]
 
 
 def test_each_step_names_the_one_before(cli: Cli, server: ScriptedServer) -> None:
@@ -231,7 +266,9 @@ def test_exit_codes_of_push_say_what_happened(cli: Cli, server: ScriptedServer) 
     signed_in(cli, server)
     cli.ok("sync", "enable")
     server.script.append(hang_up)
-    assert "did not answer" in cli.fails(4, "sync", "push")
+    offline = cli.fails(4, "sync", "push")
+    assert "did not answer: " in offline
+    assert offline.endswith("; everything is kept, try again later")
     with filelock.FileLock(cli.home.sync_lock):
         assert "another process is sending" in cli.fails(6, "sync", "push")
     server.script.append(refuse_first("invalid", retryable=False))

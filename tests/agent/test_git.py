@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Barrier
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -518,6 +520,28 @@ def test_branches_are_seen_to_be_created_switched_and_deleted(repo: Repo, watche
     ]
     assert first in watched.shas()
     assert max(event.timestamp_ms for event in watched.events()) == NOW_MS
+
+
+def test_two_collectors_at_once_record_each_branch_event_once(repo: Repo, watched: Watched) -> None:
+    repo.commit()
+    watched.collect()
+    burst(repo, git.CHUNK + 1, branch="feature")
+    repo.git("symbolic-ref", "HEAD", "refs/heads/feature")
+    under_way = Barrier(2)
+
+    def wait_for_the_other(commits: int) -> None:
+        if commits == git.CHUNK:
+            under_way.wait(30)
+
+    def collect(store: Store) -> git.Collected:
+        return git.collect(watched.repository, store, watched.project.id, NOW_MS, progress=wait_for_the_other)
+
+    with ThreadPoolExecutor(2) as both:
+        collected = list(both.map(collect, [watched.store, Store(watched.store.path)]))
+    assert sum(one.added for one in collected) == git.CHUNK + 3
+    assert len(watched.data(wire.BranchCreated)) == 1
+    assert len(watched.data(wire.BranchSwitched)) == 1
+    assert watched.collect().added == 0
 
 
 def test_a_detached_head_is_no_branch_and_its_commits_count(repo: Repo, watched: Watched) -> None:

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +19,7 @@ from mcp.types import CallToolResult, TextContent
 from devflow import wire
 from devflow_agent import credentials
 from devflow_agent.config import Home, now_ms
+from devflow_agent.mcp_server import build
 from devflow_agent.settings import Settings
 from devflow_agent.store import Observation, Store
 from tests.agent.outbox import Outbox
@@ -48,21 +48,23 @@ def environment(home: Home) -> dict[str, str]:
     }
 
 
-def with_client(home: Home, talk: Callable[[Client], Coroutine[Any, Any, None]], mode: str = "auto") -> None:
-    """Start the program, let ``talk`` talk to it, and end it."""
+def with_client(home: Home, talk: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+    """Let ``talk`` talk to the server in this process: starting the program takes a second."""
+    _with(Client(build(home)), talk)
 
+
+def with_program(home: Home, talk: Callable[[Client], Coroutine[Any, Any, None]], mode: str) -> None:
+    """Start the program, let ``talk`` talk to it over stdio, and end it."""
+    _with(Client(stdio_client(parameters(home)), mode=mode), talk)
+
+
+def _with(client: Client, talk: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
-        async with connected(home, mode) as client:
+        async with client:
             with anyio.fail_after(60):
                 await talk(client)
 
     anyio.run(run)
-
-
-@asynccontextmanager
-async def connected(home: Home, mode: str) -> AsyncIterator[Client]:
-    async with Client(stdio_client(parameters(home)), mode=mode) as client:
-        yield client
 
 
 async def answer(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def test_the_tools_are_described_for_a_model(home: Home, mode: str) -> None:
             "batchSize",
         }
 
-    with_client(home, talk, mode)
+    with_program(home, talk, mode)
 
 
 def test_a_status_of_a_new_home_says_what_is_missing(home: Home) -> None:

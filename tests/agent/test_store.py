@@ -19,47 +19,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from devflow import wire
-from devflow.errors import Invalid
-from devflow_agent import schema
-from devflow_agent import store as store_module
-from devflow_agent.store import Attempt, Observation, Project, Store, connect
-from tests.agent.outbox import counted, counters
-
-ATTEMPT = Attempt(
-    timestamp_ms=1_000, sent=2, synced=2, failed=0, bytes=100, latency_ms=5, outcome="ok", detail=""
-)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "devflow.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Store:
-    return Store(path)
-
-
-@pytest.fixture
-def project(store: Store) -> Project:
-    return add_project(store, "shop")
-
-
-def add_project(store: Store, name: str) -> Project:
-    return store.add_project(name, Path("/src") / name, Path("/src") / name / ".git", 0)
-
-
-def saves(count: int, first_ms: int = 0) -> list[Observation]:
-    return [
-        Observation.own(first_ms + number, wire.FileSaved(path=f"{number}.py", size_bytes=number))
-        for number in range(count)
-    ]
-
-
-def assert_counters_are_true(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert counters(connection) == counted(connection)
-
+from devflow.errors import Busy, Invalid
+from devflow_agent import outbox, schema
+from devflow_agent.store import Observation, Project, Store, connect
+from tests.agent.recorded import add_project, assert_counters_are_true, saves
+from tests.agent.test_outbox import ATTEMPT, linked
 
 # Durability
 
@@ -112,14 +76,26 @@ def test_a_block_that_raises_writes_nothing(store: Store, path: Path, project: P
 
 
 def test_refs_and_the_events_that_led_to_them_are_written_together(store: Store, project: Project) -> None:
+    main = {"refs/heads/main": "a" * 40}
     broken = Observation(uuid4(), -1, wire.FileDeleted(path="\ud800"))  # cannot be encoded
     with pytest.raises(UnicodeEncodeError):
-        store.add(project.id, [*saves(2), broken], refs={"refs/heads/main": "a" * 40})
+        store.add_and_advance(project.id, [*saves(2), broken], seen={}, refs=main)
     assert store.refs(project.id) == {}
     assert store.events() == []
-    store.add(project.id, saves(2), refs={"refs/heads/main": "a" * 40})
-    store.add(project.id, [], refs={"refs/heads/dev": "b" * 40})
-    assert store.refs(project.id) == {"refs/heads/dev": "b" * 40}
+    store.add_and_advance(project.id, saves(2), seen={}, refs=main)
+    assert store.refs(project.id) == main
+
+
+def test_of_two_that_started_from_the_same_refs_one_is_told_so_and_records_nothing(
+    store: Store, project: Project
+) -> None:
+    main, dev = {"refs/heads/main": "a" * 40}, {"refs/heads/dev": "b" * 40}
+    store.add_and_advance(project.id, saves(1), seen={}, refs=main)
+    with pytest.raises(Busy):
+        store.add_and_advance(project.id, saves(1), seen={}, refs=dev)
+    assert len(store.events()) == 1
+    store.add_and_advance(project.id, [], seen=main, refs=dev)
+    assert store.refs(project.id) == dev
 
 
 # Events
@@ -165,79 +141,6 @@ def test_a_project_whose_git_directory_moved_is_still_the_same_project(
 ) -> None:
     moved = store.add_project("shop", project.path, Path("/git/shop.git"), 5)
     assert (moved.id, moved.git_dir) == (project.id, Path("/git/shop.git"))
-
-
-# The outbox
-
-
-def linked(store: Store, project: Project) -> None:
-    store.link(project.id, wire.Project(project_id=uuid4(), name="Shop"))
-
-
-def test_only_events_of_linked_projects_wait_oldest_first(store: Store, project: Project) -> None:
-    other, private = add_project(store, "tool"), add_project(store, "diary")
-    linked(store, project)
-    linked(store, other)
-    for one in (project, private, other, project):
-        store.add(one.id, saves(2))
-    waiting = store.pending(100)
-    assert [event.local_id for event in waiting] == [1, 2, 5, 6, 7, 8]
-    assert [event.local_id for event in store.pending(2, after=2)] == [5, 6]
-    assert store.sync_counts() == {"pending": 6, "synced": 0, "failed": 0}
-
-
-def test_settling_the_same_answer_twice_changes_nothing(store: Store, path: Path, project: Project) -> None:
-    linked(store, project)
-    store.add(project.id, saves(4))
-    a, b, c, _ = sent = store.pending(10)
-
-    def settle() -> None:
-        store.settle(sent, synced=[a.id], failed={b.id: "no"}, kept={c.id: "later"}, attempt=ATTEMPT)
-
-    settle()
-    once = store.events()
-    assert store.sync_counts() == {"pending": 2, "synced": 1, "failed": 1}
-    settle()
-    assert store.events() == once
-    assert store.sync_counts() == {"pending": 2, "synced": 1, "failed": 1}
-    assert_counters_are_true(path)
-
-
-def test_a_late_refusal_does_not_undo_what_is_synced(store: Store, path: Path, project: Project) -> None:
-    linked(store, project)
-    store.add(project.id, saves(1))
-    (event,) = store.pending(1)
-    store.settle([event], synced=[event.id], attempt=ATTEMPT)
-    store.settle([event], failed={event.id: "no"}, attempt=ATTEMPT)
-    assert [one.sync_status for one in store.events()] == ["synced"]
-    assert_counters_are_true(path)
-
-
-def test_a_new_server_is_told_everything_again_and_the_same_one_nothing(
-    store: Store, path: Path, project: Project
-) -> None:
-    first, second = uuid4(), uuid4()
-    store.report_to(first)
-    linked(store, project)
-    store.add(project.id, saves(3))
-    a, b, _ = sent = store.pending(3)
-    store.settle(sent, synced=[a.id], failed={b.id: "no"}, attempt=ATTEMPT)
-    store.report_to(first)
-    assert store.sync_counts() == {"pending": 1, "synced": 1, "failed": 1}
-    store.report_to(second)
-    assert store.projects()[0].remote_id is None
-    linked(store, project)
-    assert store.sync_counts() == {"pending": 3, "synced": 0, "failed": 0}
-    assert_counters_are_true(path)
-
-
-def test_the_log_of_attempts_does_not_grow_for_ever(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "KEPT_ATTEMPTS", 5)
-    for _ in range(12):
-        store.settle((), attempt=ATTEMPT)
-    assert len(store.attempts(100)) == 5
 
 
 # The file
@@ -304,7 +207,8 @@ def test_down_and_up_again_keeps_every_id_and_forgets_only_sync(
 ) -> None:
     linked(store, project)
     store.add(project.id, saves(5))
-    store.settle(store.pending(2), synced=[event.id for event in store.pending(2)], attempt=ATTEMPT)
+    two = outbox.pending(store, 2)
+    outbox.settle(store, two, synced=[event.id for event in two], attempt=ATTEMPT)
     before = identities(path)
     del store
     assert to_version(path, 1) == [1]
@@ -338,7 +242,7 @@ def test_old_rows_of_version_1_wait_to_be_sent(path: Path) -> None:
         connection.execute("INSERT INTO event_counts VALUES (?, 'file.deleted', 1)", (str(project_id),))
     store = Store(path)
     linked(store, store.projects()[0])
-    assert [event.id for event in store.pending(5)] == [event_id]
+    assert [event.id for event in outbox.pending(store, 5)] == [event_id]
     assert_counters_are_true(path)
 
 

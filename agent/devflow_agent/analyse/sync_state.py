@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from devflow_agent import credentials
+from devflow.errors import Invalid
+from devflow_agent import credentials, outbox
 from devflow_agent.config import Home
+from devflow_agent.outbox import Attempt
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Store
+from devflow_agent.store import Store
 
 JUDGED_ATTEMPTS: Final = 100
 
@@ -16,7 +18,8 @@ JUDGED_ATTEMPTS: Final = 100
 @dataclass(frozen=True, slots=True)
 class SyncState:
     """``success_rate`` (0 to 1) and ``average_latency_ms`` are of the last 100 attempts at most, and
-    None before the first; ``last_success_ms`` is when the server last took something."""
+    None before the first; ``last_success_ms`` is when the server last took something. ``damage`` says
+    why the credentials cannot be read: then server and account are unknown, all else still holds."""
 
     enabled: bool
     endpoint: str | None
@@ -31,19 +34,20 @@ class SyncState:
     last_success_ms: int | None
     success_rate: float | None
     average_latency_ms: float | None
-
-    @property
-    def signed_in(self) -> bool:
-        return self.email is not None
+    damage: str | None
 
 
 def sync_state(home: Home, store: Store) -> SyncState:
     """Reads the store and the credentials file; asks nobody."""
     settings = Settings.load(store)
-    server = credentials.load(home.credentials)
+    server, damage = None, None
+    try:
+        server = credentials.load(home.credentials)
+    except Invalid as error:
+        damage = str(error)
     account = None if server is None else server.account
-    counts = store.sync_counts()
-    attempts = store.attempts(JUDGED_ATTEMPTS)
+    counts = outbox.counts(store)
+    attempts = outbox.attempts(store, JUDGED_ATTEMPTS)
     latencies = [attempt.latency_ms for attempt in attempts if attempt.latency_ms is not None]
     good = [attempt for attempt in attempts if attempt.outcome in ("ok", "partial")]
     return SyncState(
@@ -60,4 +64,5 @@ def sync_state(home: Home, store: Store) -> SyncState:
         last_success_ms=good[0].timestamp_ms if good else None,
         success_rate=len(good) / len(attempts) if attempts else None,
         average_latency_ms=sum(latencies) / len(latencies) if latencies else None,
+        damage=damage,
     )

@@ -72,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _report(error: Exception) -> Exit:
-    """Say on stderr, in one line, what was expected and what came."""
+    """Say on stderr in one line what was expected and what came; only help takes more."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()  # `devflow` alone: a page of help, and no problem to name
+        return Exit.INVALID
     code, message = _judged(error)
     if message:
         click.echo(f"devflow: {plain(message, 2_000)}", err=True)

@@ -16,9 +16,10 @@ from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
 from devflow_agent.config import Home, iso
+from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Attempt, Event, Project, Store
+from devflow_agent.store import Event, Project, Store
 
 LAST_EVENTS: Final = 5
 
@@ -101,6 +102,7 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "enabled": sync.enabled,
         "endpoint": sync.endpoint,
         "email": sync.email,
+        "damage": sync.damage,
         "linked": [{"name": name, "remoteName": remote} for name, remote in sync.linked],
         "intervalSeconds": sync.interval_s,
         "batchSize": sync.batch_size,
@@ -173,7 +175,8 @@ def _numbers_lines(seen: Overview) -> list[str]:
 
 def _project_line(project: Project, events: int) -> str:
     linked = "" if project.remote_name is None else f" -> {plain(project.remote_name)}"
-    return f"  {events:>8,}  {plain(project.name)}  {plain(str(project.path))}{linked}"
+    gone = "" if project.path.is_dir() else "  (nothing there now)"
+    return f"  {events:>8,}  {plain(project.name)}  {plain(str(project.path))}{linked}{gone}"
 
 
 def _event_line(event: Event, projects: list[Project]) -> str:
@@ -193,6 +196,8 @@ def subject(event: Event) -> str:
 def sync_lines(sync: SyncState) -> list[str]:
     """How sync is doing and what to do next."""
     lines = [f"Sync is {'on' if sync.enabled else 'off'}"]
+    if sync.damage is not None:
+        return [*lines, f"  trouble   {plain(sync.damage)}"]
     if sync.endpoint is None:
         return [f"{lines[0]}; nothing leaves this PC (`devflow sync init URL` sets up a server)"]
     lines.append(f"  server    {plain(sync.endpoint)}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from devflow.errors import Invalid
+from devflow.errors import Invalid, Offline
+from devflow_agent import outbox
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Exit, Run, as_json, json_option, path_argument
 from devflow_agent.plain import plain
@@ -80,7 +81,7 @@ def enable(run: Run, path: str, project_id: str | None) -> None:
     project = _project_at(run, Path(path))
     chosen = enrolment.link(run.home, run.store, run.http, project, project_id)
     click.echo(f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is on")
-    waiting = run.store.sync_counts()["pending"]
+    waiting = outbox.counts(run.store)["pending"]
     click.echo(f"{waiting:,} events wait; next: `devflow sync push`, or `devflow watch` sends by itself")
 
 
@@ -110,17 +111,20 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
     """Send everything that waits, now."""
     from devflow_agent import sync as sender
 
-    counts = run.store.sync_counts()
+    counts = outbox.counts(run.store)
     total = counts["pending"] + (counts["failed"] if retry_failed else 0)
     with progress.shown("events", total, quiet=to_json) as advance:
-        pushed = sender.push(
-            run.home,
-            run.store,
-            run.http,
-            retry_failed=retry_failed,
-            on_progress=lambda so_far: advance(so_far.sent),
-        )
-    waiting = run.store.sync_counts()["pending"]
+        try:
+            pushed = sender.push(
+                run.home,
+                run.store,
+                run.http,
+                retry_failed=retry_failed,
+                on_progress=lambda so_far: advance(so_far.sent),
+            )
+        except Offline as error:
+            raise Offline(f"{error}; everything is kept, try again later") from error
+    waiting = outbox.counts(run.store)["pending"]
     if to_json:
         as_json({"synced": pushed.synced, "failed": pushed.failed, "kept": pushed.kept, "pending": waiting})
     else:

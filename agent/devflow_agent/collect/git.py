@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 
 from devflow import wire
-from devflow.errors import Invalid
+from devflow.errors import Busy, Invalid
 from devflow.wire import EventType, FileChange
 from devflow_agent.collect import git_log, git_program, git_refs
 from devflow_agent.collect.git_log import LoggedCommit
@@ -145,14 +145,29 @@ def collect(
 
     Commits are those that local branches and the HEADs of all work trees reach. ``progress``
     is told after each transaction how many were read so far. Interrupted, it has recorded a
-    part, and the next call reads all of it again. One caller a project at a time: branch events
-    have no identity by which a second one would notice the first.
+    part, and the next call reads all of it again.
     """
+    collected = Collected()
+    while True:
+        # Branch events have no identity by which a second recording would be noticed: where another
+        # collector was faster, go on from where it has come to.
+        with suppress(Busy):
+            _collect(repository, store, project_id, now_ms, collected, progress)
+            return collected
+
+
+def _collect(
+    repository: Repository,
+    store: Store,
+    project_id: UUID,
+    now_ms: int,
+    collected: Collected,
+    progress: Callable[[int], None],
+) -> None:
     recorded = store.refs(project_id)
     refs = git_refs.read(repository.top, repository.git_dir)
-    collected = Collected()
     if refs.recorded() == recorded:
-        return collected
+        return
     seen = git_refs.known(recorded)
     waiting: list[Observation] = []
     for commit in git_log.log(repository.top, sorted(refs.tips), _reached(seen, refs)):
@@ -165,9 +180,8 @@ def collect(
     waiting += _of_tags(seen, refs, collected.refused)
     if recorded:
         waiting += _of_branches(seen, refs, now_ms)
-    collected.added += store.add(project_id, waiting, refs=refs.recorded())
+    collected.added += store.add_and_advance(project_id, waiting, seen=recorded, refs=refs.recorded())
     progress(collected.commits)
-    return collected
 
 
 def _reached(seen: Known, refs: Refs) -> list[str]:
@@ -182,7 +196,7 @@ def _of_commit(commit: LoggedCommit, shallow: frozenset[str], refused: list[str]
         reason = "a shallow clone begins here, what it changed is unknown"
     elif authored is None or committed is None:
         reason = (
-            f"expected dates from 1970 to {wire.MAX_TIMESTAMP_MS // 1000} s,"
+            "expected dates from 1970 to 9998 (in seconds),"
             f" got author date {_shown(commit.authored)}, committer date {_shown(commit.committed)}"
         )
     elif len(commit.parents) > _MAX_PARENTS:

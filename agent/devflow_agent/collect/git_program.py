@@ -224,6 +224,8 @@ def _missing() -> Invalid:
 
 
 def _failure(folder: Path, args: Sequence[str], returncode: int, stderr: bytes) -> Invalid:
+    if not folder.is_dir():
+        return Invalid(f"expected the folder of a git repository at {folder}, got nothing there")
     said = stderr.decode(errors="backslashreplace").strip()
     if "dubious ownership" in said or "unsafe repository" in said:
         return Invalid(

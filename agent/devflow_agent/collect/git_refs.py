@@ -55,7 +55,7 @@ class Refs:
     tips: frozenset[str]
 
     def recorded(self) -> dict[str, str]:
-        """As ``store.add`` keeps it and ``known`` reads it: everything by the name git gives it."""
+        """As the store keeps it and ``known`` reads it: everything by the name git gives it."""
         return {
             **{f"{_BRANCH}{name}": sha for name, sha in self.branches.items()},
             **{f"{_TAG}{name}": tag.sha for name, tag in self.tags.items()},

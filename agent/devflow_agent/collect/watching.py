@@ -246,7 +246,9 @@ class _Loop:
 
     def _look(self) -> None:
         if not self._files.tree.git_dir.is_dir() or not self._files.tree.top.is_dir():
-            raise NotFound(f"expected the repository {self._files.tree.top}, got nothing there")
+            raise NotFound(
+                f"expected the folder of a git repository at {self._files.tree.top}, got nothing there"
+            )
         if self._whole:
             self._look_at_all()
         elif self._pending:

@@ -1,0 +1,174 @@
+"""What waits to be sent to the team's server, where it goes, and what became of each attempt.
+
+The outbox is a view of the store: an event is in it while its ``sync_status`` is pending and
+its project is linked. Every function is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+from devflow import wire
+from devflow_agent.store import Event, Store, SyncStatus, count
+
+KEPT_ATTEMPTS: Final = 10_000
+"""A month of a server that never answers; older rows of ``sync_logs`` go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to send a batch. ``latency_ms`` is None where no answer came."""
+
+    timestamp_ms: int
+    sent: int
+    synced: int
+    failed: int
+    bytes: int
+    latency_ms: int | None
+    outcome: str
+    detail: str
+
+
+def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
+    """From now on this project's events, old ones too, go to the server's ``remote`` project."""
+    with store.write() as connection:
+        connection.execute(
+            "INSERT INTO sync_projects (project_id, remote_id, remote_name) VALUES (?, ?, ?)"
+            " ON CONFLICT (project_id) DO UPDATE SET"
+            " remote_id = excluded.remote_id, remote_name = excluded.remote_name",
+            (str(project_id), str(remote.project_id), remote.name),
+        )
+
+
+def report_to(store: Store, server_id: UUID) -> None:
+    """Make this the outbox of that server.
+
+    If it was another's, no project is linked any more and every event waits to be sent: the
+    new server has none of what the old one confirmed.
+    """
+    with store.write() as connection:
+        known = connection.execute("SELECT value FROM settings WHERE key = 'sync_server_id'").fetchone()
+        if known is not None and json.loads(known["value"]) == str(server_id):
+            return
+        connection.execute("DELETE FROM sync_projects")
+        _reopen(connection, "'failed', 'synced'")
+        connection.execute(
+            "INSERT OR REPLACE INTO settings (key, value) VALUES ('sync_server_id', ?)",
+            (json.dumps(str(server_id)),),
+        )
+
+
+def pending(store: Store, limit: int, *, after: int = 0) -> list[Event]:
+    """The oldest events that wait to be sent, of linked projects, recorded after local id ``after``."""
+    found: list[Event] = []
+    with store.read() as connection:
+        # One ordered look-up a project: an index over all of them would first have to
+        # step over everything that waits in projects that are not linked.
+        for (project_id,) in connection.execute("SELECT project_id FROM sync_projects").fetchall():
+            rows = connection.execute(
+                "SELECT * FROM events WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
+                " ORDER BY local_id LIMIT ?",
+                (project_id, after, limit),
+            )
+            found.extend(Event.of(row) for row in rows)
+    return sorted(found, key=lambda event: event.local_id)[:limit]
+
+
+def settle(
+    store: Store,
+    sent: Sequence[Event],
+    *,
+    synced: Iterable[UUID] = (),
+    failed: Mapping[UUID, str] | None = None,
+    kept: Mapping[UUID, str] | None = None,
+    attempt: Attempt,
+) -> None:
+    """Write down what became of a batch, and the attempt, in one transaction.
+
+    ``failed`` were refused for good and ``kept`` for now, each with the reason; an event
+    named in none of the three stays as it was. Only pending events move, so settling
+    the same answer twice changes nothing.
+    """
+    failed, kept = failed or {}, kept or {}
+    by_id = {event.id: event for event in sent}
+    with store.write() as connection:
+        for event_id in synced:
+            _move(connection, by_id[event_id], "synced", None, attempt.timestamp_ms)
+        for event_id, reason in failed.items():
+            _move(connection, by_id[event_id], "failed", reason, None)
+        connection.executemany(
+            "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?"
+            " WHERE local_id = ? AND sync_status = 'pending'",
+            [(reason, by_id[event_id].local_id) for event_id, reason in kept.items()],
+        )
+        _log(connection, attempt)
+
+
+def retry_failed(store: Store) -> int:
+    """Let what the server refused for good wait to be sent again; return how many that were."""
+    with store.write() as connection:
+        return _reopen(connection, "'failed'")
+
+
+def counts(store: Store) -> dict[SyncStatus, int]:
+    """How many events of linked projects stand where. O(projects)."""
+    found: dict[SyncStatus, int] = {"pending": 0, "synced": 0, "failed": 0}
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT sync_status, sum(count) AS count FROM sync_counts"
+            " JOIN sync_projects USING (project_id) GROUP BY sync_status"
+        )
+        found.update({row["sync_status"]: row["count"] for row in rows})
+    return found
+
+
+def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
+    """Attempts to send, newest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail"
+            " FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?",
+            (since_ms, limit),
+        )
+        return [Attempt(*row) for row in rows]
+
+
+def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
+    last_id = connection.execute(
+        "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail) VALUES"
+        " (:timestamp_ms, :sent, :synced, :failed, :bytes, :latency_ms, :outcome, :detail)",
+        asdict(attempt),
+    ).lastrowid
+    connection.execute("DELETE FROM sync_logs WHERE id <= ? - ?", (last_id, KEPT_ATTEMPTS))
+
+
+def _move(
+    connection: sqlite3.Connection, event: Event, status: SyncStatus, error: str | None, synced_at: int | None
+) -> None:
+    moved = connection.execute(
+        "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
+        " synced_at = ? WHERE local_id = ? AND sync_status = 'pending'",
+        (status, error, synced_at, event.local_id),
+    ).rowcount
+    if moved:
+        count(connection, str(event.project_id), "pending", -1)
+        count(connection, str(event.project_id), status, 1)
+
+
+def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:
+    """Events of these statuses become pending again; their attempts and last error stay to be read."""
+    rows = connection.execute(
+        "SELECT project_id, sync_status, count(*) AS count FROM events"  # noqa: S608 - one of two constants
+        f" WHERE sync_status IN ({statuses}) GROUP BY project_id, sync_status"
+    ).fetchall()
+    for row in rows:
+        count(connection, row["project_id"], row["sync_status"], -row["count"])
+        count(connection, row["project_id"], "pending", row["count"])
+    return connection.execute(
+        f"UPDATE events SET sync_status = 'pending', synced_at = NULL WHERE sync_status IN ({statuses})"  # noqa: S608
+    ).rowcount
