@@ -1,4 +1,4 @@
-"""Pictures of every page, light, dark and on a phone: ``python tests/screenshots.py FOLDER``."""
+"""Pictures of every page, light, dark and on a phone: ``python -m tests.screenshots FOLDER``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,6 @@ from tests.browsing import serving
 
 SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-PATHS: Final = (
-    "src/app.py",
-    "src/store.py",
-    "src/sync.py",
-    "tests/test_app.py",
-    "docs/guide.md",
-    "README.md",
-)
 
 
 def main(folder: Path) -> None:

@@ -161,36 +161,29 @@ def _slots(points: Sequence[Point], base_y: float, scale: float) -> Iterator[Slo
 
 
 def _marks(names: Sequence[Named], count: int) -> list[Mark]:
-    """The first and the last label, and those between that have room, best spread first."""
+    """The first and the last label, and as many evenly spread ones between as there is room for."""
     if not names:
         return []
     slot = 100 / count
     first, *between = names
     last = between.pop() if between else None
-    ends = [0.0] if last is None else [0.0, 100.0]
-    major = _roomy(between, ends, slot, 2.4 * ROOMY_PCT)
-    minor = _roomy(between, ends + [slot * name.index for name in major], slot, ROOMY_PCT)
+    shown = _spread(between, slot, ROOMY_PCT)
+    major = _spread(shown, slot, 2 * ROOMY_PCT)
     marks = [Mark(_pct(0), first.text, "start", True)]
-    marks += [
-        Mark(_pct(slot * (name.index + 0.5)), name.text, "middle", name in major)
-        for name in between
-        if name in major or name in minor
-    ]
+    marks += [Mark(_pct(slot * (name.index + 0.5)), name.text, "middle", name in major) for name in shown]
     if last is not None:
         marks.append(Mark(_pct(100), last.text, "end", True))
     return marks
 
 
-def _roomy(names: Sequence[Named], taken: Sequence[float], slot: float, room: float) -> list[Named]:
-    """Those that keep ``room`` percent away from all that is taken, and from each other."""
-    places = list(taken)
-    found = []
-    for name in names:
-        place = slot * name.index
-        if all(abs(place - other) >= room for other in places):
-            places.append(place)
-            found.append(name)
-    return found
+def _spread(names: Sequence[Named], slot: float, room: float) -> list[Named]:
+    """Every name, or every second, or third..., so that all keep ``room`` percent apart and from the ends."""
+    inside = [name for name in names if room <= slot * name.index <= 100 - room]
+    for stride in range(1, len(inside) + 1):
+        found = inside[::stride]
+        if all(slot * (right.index - left.index) >= room for left, right in itertools.pairwise(found)):
+            return found
+    return []
 
 
 def _ceil(value: int, step: int) -> int:
