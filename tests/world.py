@@ -20,6 +20,7 @@ from devflow.rollups import Calendar
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 PASSWORD = "correct horse battery"
 STRANGER = wire.author_key("stranger@example.net")
 _numbers = itertools.count(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
@@ -59,27 +60,27 @@ def test_addresses_told_and_commits_claimed_during_uploads_equal_a_recount(world
         member.id: [wire.author_key(f"{member.id}.{n}@home.example") for n in range(8)] for member in people
     }
     chance = random.Random(11)
-    commits = [commit(chance.choice(keys[chance.choice(people).id]), "a.py") for _ in range(40)]
+    # A commit has one time and one project, whoever saw it.
+    commits = [
+        (
+            projects[n % 2],
+            commit(chance.choice(keys[chance.choice(people).id]), "a.py"),
+            NOW_MS + n * MINUTE_MS,
+        )
+        for n in range(40)
+    ]
 
-    def upload() -> tuple[Member, list[wire.SyncEvent]]:
-        member = chance.choice(devices)
-        deeds = [*chance.sample(commits, 4), saved("b.py")]
-        # A commit has one time and one project, whoever saw it.
-        return member, [
-            world.event(
-                member,
-                projects[commits.index(deed) % 2 if isinstance(deed, wire.Commit) else chance.randrange(2)],
-                deed,
-                NOW_MS
-                + (commits.index(deed) if isinstance(deed, wire.Commit) else chance.randrange(60))
-                * MINUTE_MS,
-            )
-            for deed in deeds
-        ]
+    def upload(member: Member) -> list[wire.SyncEvent]:
+        seen = [world.event(member, *known) for known in chance.sample(commits, 4)]
+        own = world.event(
+            member, chance.choice(projects), saved("b.py"), NOW_MS + chance.randrange(60) * MINUTE_MS
+        )
+        return [*seen, own]
 
-    uploads = [upload() for _ in range(40)]
+    uploads = [(member, upload(member)) for member in chance.choices(devices, k=40)]
+    work: list[Future[Any]] = []
     with ThreadPoolExecutor(8) as pool:
-        work = [pool.submit(world.send, member, *events) for member, events in uploads]
+        work += [pool.submit(world.send, member, *events) for member, events in uploads]
         for n in range(8):
             work += [pool.submit(add_authors, world, member, keys[member.id][n]) for member in (ada, ben)]
             work += [pool.submit(world.refresh) for _ in range(4)]
