@@ -222,6 +222,19 @@ def test_a_body_without_encoding_is_plain_json(api: Api) -> None:
     assert (answer.status_code, api.stored()) == (200, 1)
 
 
+def test_a_body_of_exactly_the_limit_is_taken(api: Api) -> None:
+    whole = envelope([api.event()]).ljust(wire.MAX_BODY_BYTES)
+    assert api.send(body=whole, Content_Encoding=None).status_code == 200
+    assert api.send(body=gzip.compress(whole.ljust(wire.MAX_INFLATED_BYTES))).status_code == 200
+    assert api.stored() == 1
+
+
+def test_an_event_a_thousand_times_is_stored_and_named_once(api: Api) -> None:
+    event = api.event()
+    assert api.send(*[event] * 1_000).json == {"success": True, "syncedIds": [event["id"]], "errors": []}
+    assert api.stored() == 1
+
+
 def test_an_agent_of_another_protocol_is_told_to_upgrade(api: Api) -> None:
     answer = api.send(DevFlow_Protocol="2")
     assert (answer.status_code, problem(answer)) == (426, "expected protocol 1, got '2'")

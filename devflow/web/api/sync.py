@@ -21,7 +21,7 @@ def events() -> Response:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     _sender(bearer(session()))  # a stranger's body is not worth inflating
     session().rollback()
-    batch = wire.decode_batch(read_body())
+    batch = wire.decode_batch(read_body(wire.MAX_INFLATED_BYTES))
 
     def work(session: Session) -> wire.BatchResult:
         # Again, in the transaction that stores: what was revoked meanwhile is refused.
