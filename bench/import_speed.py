@@ -1,6 +1,6 @@
 """Measure the import of a history against `git log --numstat` alone, with the same options.
 
-    python bench/import_speed.py REPOSITORY...
+    python -m bench.import_speed [REPOSITORY...]
 
 Three rounds in turn, each into a fresh store. Exit code 1 if the import reaches less than a
 third of git's own speed in the median.
@@ -67,7 +67,7 @@ def measure(path: Path) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("repository", type=Path, nargs="+")
+    parser.add_argument("repository", type=Path, nargs="*", default=[Path()])
     return 1 if min(measure(path) for path in parser.parse_args().repository) < FLOOR else 0
 
 

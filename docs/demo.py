@@ -91,7 +91,7 @@ def run(demo: Demo, *, once: bool) -> None:
         show_page(browser, page, events=synced(demo))
         took = time.monotonic() - began
         out.print(f"\n[green]Ready after {took:.0f} s.[/] Open this page, and sign in:\n")
-        out.print(f"    {page}?range=all\n    e-mail    {EMAIL}\n    password  {password}\n", soft_wrap=True)
+        out.print(f"    {page}\n    e-mail    {EMAIL}\n    password  {password}\n", soft_wrap=True)
         if not once:
             out.print("Ctrl-C ends the demo.")
             server.wait()

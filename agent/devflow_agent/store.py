@@ -221,7 +221,7 @@ class Store:
         """All projects, oldest first."""
         with self.read() as connection:
             rows = connection.execute(
-                "SELECT * FROM projects LEFT JOIN sync_projects ON project_id = id ORDER BY created_at, id"
+                "SELECT * FROM projects LEFT JOIN sync_projects ON project_id = id ORDER BY projects.rowid"
             ).fetchall()
         return [
             Project(

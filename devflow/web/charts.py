@@ -19,6 +19,8 @@ SPARK_WIDTH: Final = 120
 SPARK_HEIGHT: Final = 28
 MIN_BAR: Final = 1.5
 """The least height of what is not zero: one commit beside a thousand is still one commit."""
+MAX_BAR_PCT: Final = 5.0
+"""The widest bar: a day alone on its chart is no wall."""
 ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
@@ -143,7 +145,7 @@ def times(top: int) -> int:
 def _slots(points: Sequence[Point], base_y: float, scale: float) -> Iterator[Slot]:
     slot = 100 / max(len(points), 1)
     # Few bars stay slim, many stay apart.
-    bar = slot * (0.5 if len(points) <= 31 else 0.7)
+    bar = min(slot * (0.5 if len(points) <= 31 else 0.7), MAX_BAR_PCT)
     for index, point in enumerate(points):
         x, width = _pct(slot * index + (slot - bar) / 2), _pct(bar)
         heights = {
@@ -166,14 +168,14 @@ def _marks(names: Sequence[Named], count: int) -> list[Mark]:
         return []
     slot = 100 / count
     first, *between = names
-    last = between.pop() if between else None
+    if not between:
+        return [Mark(_pct(50), first.text, "middle", True)]
+    last = between.pop()
     shown = _spread(between, slot, ROOMY_PCT)
     major = _spread(shown, slot, 2 * ROOMY_PCT)
     marks = [Mark(_pct(0), first.text, "start", True)]
     marks += [Mark(_pct(slot * (name.index + 0.5)), name.text, "middle", name in major) for name in shown]
-    if last is not None:
-        marks.append(Mark(_pct(100), last.text, "end", True))
-    return marks
+    return [*marks, Mark(_pct(100), last.text, "end", True)]
 
 
 def _spread(names: Sequence[Named], slot: float, room: float) -> list[Named]:

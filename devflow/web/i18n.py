@@ -26,8 +26,9 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    for form in (number, compact, duration, day, weekday, month_day, month, sentence):
+    for form in (number, compact, duration, hours, day, weekday, month_day, month, sentence):
         app.add_template_filter(form)
+    app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
 
 
@@ -75,6 +76,18 @@ def duration(seconds: int) -> str:
     if 0 < seconds < MINUTE_S:
         return gettext("< 1 min")
     return gettext("%(minutes)s min", minutes=minutes)
+
+
+def hours(seconds: int) -> str:
+    """Seconds as hours, 1.5 h, or as minutes below one, for where there is little room."""
+    if seconds % HOUR_S == 0 or seconds < HOUR_S:
+        return duration(seconds)
+    return gettext("%(hours)s h", hours=format_decimal(seconds / HOUR_S, format="0.##", locale=locale()))
+
+
+def span(first: date, last: date) -> str:
+    """Both days with a dash between them, or the one day."""
+    return day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
 
 
 def day(value: date) -> str:

@@ -95,3 +95,10 @@ def test_a_spark_has_a_bar_for_every_day_with_work(values: list[int]) -> None:
     bars = charts.spark(values)
     assert len(bars) == sum(value > 0 for value in values)
     assert all(0 <= bar.y <= charts.SPARK_HEIGHT - charts.MIN_BAR for bar in bars)
+
+
+def test_a_day_alone_on_its_chart_is_a_bar_and_no_wall() -> None:
+    drawn = charts.chart([Point("today", 71)], [Named(0, "Nov 23")], charts.counts)
+    (bar,) = drawn.slots[0].rects
+    assert float(bar.width.rstrip("%")) <= charts.MAX_BAR_PCT
+    assert [(mark.x, mark.anchor) for mark in drawn.marks] == [("50.000%", "middle")]
