@@ -11,7 +11,7 @@ from sqlalchemy import select
 from devflow import accounts, crypto, wire
 from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import Device, Person, RefreshToken, Role
-from tests.world import NOW_MS, PASSWORD, Member, World
+from tests.build import NOW_MS, PASSWORD, Member, World
 
 KEY = b"k" * 32
 SERVER = uuid4()

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from devflow import ingest, wire
 from devflow.errors import Invalid
 from devflow.models import Event, Person
+from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_rollups import recounted, stored
-from tests.world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 
 def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world: World) -> None:

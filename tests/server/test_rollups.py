@@ -20,7 +20,7 @@ from devflow import rollups, wire
 from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window
-from tests.world import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.build import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 Key = tuple[int, str, int, int]
 
