@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from devflow import ingest, wire
+from devflow import ingest, projects, wire
 from devflow.errors import Invalid
-from devflow.models import Event, Person
+from devflow.models import Event, Person, Role
 from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_rollups import recounted, stored
 
@@ -102,6 +102,22 @@ def test_of_two_people_who_tell_the_same_address_at_once_one_is_refused(world: W
             wait_for_a_lock(world)
         with pytest.raises(Invalid, match="another person"):
             told.result()
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+def test_of_two_projects_of_one_name_at_once_the_second_is_refused_in_words(world: World) -> None:
+    ada = world.person("Ada", Role.MANAGER)
+
+    def create(session: Session) -> None:
+        projects.create(session, session.get_one(Person, ada.id), "one", NOW_MS)
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.database.writing() as session:
+            create(session)
+            second = pool.submit(world.database.transact, create)
+            wait_for_a_lock(world)
+        with pytest.raises(Invalid, match="no project has yet"):
+            second.result()
 
 
 def wait_for_a_lock(world: World) -> None:
