@@ -148,6 +148,7 @@ def issue(
     session: Session, person: Person, device: Device | None, *, key: bytes, audience: UUID, now_ms: int
 ) -> wire.Tokens:
     """An access token of 7 days and the refresh token that follows it. The caller commits."""
+    session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= now_ms))
     refresh_token = crypto.new_token()
     session.add(
         RefreshToken(
