@@ -20,6 +20,11 @@ def read_body(limit: int = SMALL_BYTES) -> bytes:
 
     Raise Invalid or TooLarge with what was expected and what came.
     """
+    return inflated(receive(limit), limit)
+
+
+def receive(limit: int) -> bytes:
+    """The body as it was sent, by whoever may take long about it."""
     if request.mimetype != "application/json":
         raise Invalid(f"expected Content-Type application/json, got {request.mimetype[:100]!r}")
     if request.content_length is None:
@@ -27,7 +32,11 @@ def read_body(limit: int = SMALL_BYTES) -> bytes:
     most = min(limit, wire.MAX_BODY_BYTES)
     if request.content_length > most:
         raise TooLarge(f"expected at most {most} bytes, got {request.content_length}")
-    body = request.get_data(cache=False)
+    return request.get_data(cache=False)
+
+
+def inflated(body: bytes, limit: int) -> bytes:
+    """The request's ``body`` as its Content-Encoding says."""
     match request.headers.get("Content-Encoding", "identity").lower():
         case "identity":
             return body
