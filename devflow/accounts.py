@@ -104,10 +104,11 @@ def create_person(
 def authenticate(session: Session, email: str, password: str) -> Person:
     """The person, or Unauthorized with one message for an unknown address and a wrong password."""
     email = email.strip().lower()
-    # PostgreSQL cannot even be asked for text with a NUL in it.
-    person = None if has_control(email) else session.scalar(select(Person).where(Person.email == email))
-    stored = _NOBODYS_HASH if person is None else person.password_hash
-    if not _verify(stored, password) or person is None:
+    with _hashing:  # whoever waits for a turn holds no connection that pages need
+        # PostgreSQL cannot even be asked for text with a NUL in it.
+        person = None if has_control(email) else session.scalar(select(Person).where(Person.email == email))
+        is_right = _verify(_NOBODYS_HASH if person is None else person.password_hash, password)
+    if person is None or not is_right:
         raise Unauthorized(_WRONG)
     return person
 
@@ -123,11 +124,10 @@ def _hash(password: str) -> str:
 
 
 def _verify(stored: str, password: str) -> bool:
-    with _hashing:
-        try:
-            return _hasher.verify(stored, password)
-        except (VerificationError, InvalidHashError):
-            return False
+    try:
+        return _hasher.verify(stored, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def enrol(session: Session, person: Person, public_id: UUID, name: str, now_ms: int) -> Device:
@@ -148,6 +148,7 @@ def issue(
     session: Session, person: Person, device: Device | None, *, key: bytes, audience: UUID, now_ms: int
 ) -> wire.Tokens:
     """An access token of 7 days and the refresh token that follows it. The caller commits."""
+    session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= now_ms))
     refresh_token = crypto.new_token()
     session.add(
         RefreshToken(

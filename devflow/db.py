@@ -151,9 +151,10 @@ class Lock(IntEnum):
 
     NOBODYS_CELLS = 1
     LARGER_WINDOWS = 2
+    START = 3
 
 
-def lock(session: Session, what: Lock, ids: Iterable[int]) -> None:
+def lock(session: Session, what: Lock, ids: Iterable[int] = (0,)) -> None:
     """Hold the locks, taken in order of id, until the transaction ends.
 
     On SQLite nothing is to be done: there is one writer.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from devflow import access, db, rollups, wire
@@ -40,7 +40,8 @@ def accept(
     received, unknown = _split(received, lambda event: event.project_id in projects)
     refusals += [_refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in unknown]
 
-    _lock(session, sender.person, {projects[event.project_id].id for _, event in received})
+    _lock_person(session, sender.person)
+    db.lock(session, db.Lock.NOBODYS_CELLS, {projects[event.project_id].id for _, event in received})
     stored = _stored(session, [event.id for _, event in received])
     known, new = _split(received, lambda event: event.id in stored)
     same, other = _split(known, lambda event: _is_same(stored[event.id], event, projects))
@@ -117,14 +118,14 @@ def _projects(session: Session, person: Person, received: Sequence[_Indexed]) ->
     return {project.public_id: project for project in session.scalars(allowed)}
 
 
-def _lock(session: Session, person: Person, project_ids: Iterable[int]) -> None:
-    """Until the transaction ends nobody else changes the person's cells, nor nobody's in these projects.
+def _lock_person(session: Session, person: Person) -> None:
+    """Until the transaction ends nobody else changes the person's cells, or what their PCs have sent.
 
-    Together with rows being touched in a fixed order (ids of files and events, marks,
-    projects) this keeps transactions from waiting for each other in a circle.
+    Comes first; then ``NOBODYS_CELLS`` of the projects. Together with rows being touched in a
+    fixed order (ids of files and events, marks, projects) this keeps transactions from waiting
+    for each other in a circle.
     """
     session.refresh(person, with_for_update={"key_share": True})
-    db.lock(session, db.Lock.NOBODYS_CELLS, project_ids)
 
 
 def _stored(session: Session, ids: Iterable[UUID]) -> dict[UUID, Any]:
@@ -232,26 +233,25 @@ def add_authors(session: Session, person: Person, keys: Iterable[bytes], calenda
     Raise Invalid if a key is somebody else's. The caller commits.
     """
     keys = set(keys)
-    taken = session.scalars(
-        select(PersonAuthor.author_key).where(
-            PersonAuthor.author_key.in_(keys), PersonAuthor.person_id != person.id
-        )
-    ).all()
-    if taken:
-        raise Invalid("expected author addresses of your own, got one that another person here has")
+    _lock_person(session, person)
     db.insert_new(
         session,
         PersonAuthor,
         [{"author_key": key, "person_id": person.id} for key in sorted(keys)],
         unique=["author_key"],
     )
+    # Looked for now, when whoever adds the same key at the same time has been waited for.
+    others = PersonAuthor.author_key.in_(keys) & (PersonAuthor.person_id != person.id)
+    if session.scalar(select(exists().where(others))):
+        raise Invalid("expected author addresses of your own, got one that another person here has")
     _claim_sent(session, person, keys, calendar)
 
 
 def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Calendar) -> None:
     devices = select(Device.id).where(Device.person_id == person.id)
     unclaimed = Event.device_id.in_(devices) & Event.author_key.in_(keys) & Event.person_id.is_(None)
-    _lock(session, person, session.scalars(select(Event.project_id).where(unclaimed).distinct()))
+    project_ids = session.scalars(select(Event.project_id).where(unclaimed).distinct())
+    db.lock(session, db.Lock.NOBODYS_CELLS, project_ids)
     events = session.execute(select(Event.project_id, Event.timestamp).where(unclaimed)).all()
     session.execute(update(Event).where(unclaimed).values(person_id=person.id))
     rollups.recount(

@@ -67,7 +67,7 @@ class Person(Base):
     name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(16))
-    # Stands in every session and token; moving it ends them all.
+    # Stands in every session and access token; moving it ends them all.
     token_version: Mapped[int] = mapped_column(BigInteger, default=1)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
@@ -105,7 +105,7 @@ class Device(Base):
 
 
 class RefreshToken(Base):
-    """A refresh token's hash; a used one stays, so that its second use is recognised."""
+    """A refresh token's hash, until it expires; it is good for one use."""
 
     __tablename__ = "refresh_tokens"
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from devflow import windows
 from devflow.db import Lock, lock, ranges, upsert
-from devflow.models import Cell, Event, Mark, Project, Workspace
+from devflow.models import Cell, Event, Mark, Person, Project, Workspace
 from devflow.windows import Grain, Window
 from devflow.wire import EventType
 
@@ -44,7 +44,9 @@ TYPE_NUMBER: Final = {
     EventType.BRANCH_DELETED: 10,
     EventType.TAG_CREATED: 11,
 }
-_CHUNK: Final = 5_000
+# Steps in which much is counted: an upload takes one, and PostgreSQL takes 65,535 parameters a statement.
+_MAX_TIMES: Final = 2_000
+_MAX_HOURS: Final = 5_000
 _COMMITS: Final = {TYPE_NUMBER[EventType.COMMIT], TYPE_NUMBER[EventType.MERGE]}
 
 
@@ -108,16 +110,19 @@ def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) ->
     for project_id in sorted({event.project_id for event in touched if event.person_id == NOBODY}):
         own = [e.timestamp for e in touched if e.person_id == NOBODY and e.project_id == project_id]
         changed |= _recount_nobody(session, project_id, own, calendar)
-    days = {
-        (project_id, windows.window(Grain.DAY, hour, calendar.zone).start_ms) for project_id, hour in changed
-    }
+    _mark(session, changed, calendar.zone)
+
+
+def _mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) -> None:
+    """Leave a mark for each day of the changed (project, hour start), and move the projects' generations."""
+    days = {(project_id, windows.window(Grain.DAY, hour, zone).start_ms) for project_id, hour in changed}
     upsert(
         session,
         Mark,
         [{"project_id": project_id, "day": day} for project_id, day in sorted(days)],
         update=["day"],
     )
-    _move_generations(session, {project_id for project_id, _ in changed})
+    _move_generations(session, {project_id for project_id, _ in days})
 
 
 def _move_generations(session: Session, project_ids: Iterable[int]) -> None:
@@ -144,6 +149,15 @@ def _recount_person(
             for hour in windows.spans_of(Grain.HOUR, t - limit, t + limit, calendar.zone)
         }
     )
+    changed: set[tuple[int, int]] = set()
+    for start in range(0, len(hours), _MAX_HOURS):
+        changed |= _recount_hours(session, person_id, hours[start : start + _MAX_HOURS], limit)
+    return changed
+
+
+def _recount_hours(
+    session: Session, person_id: int, hours: Sequence[Window], limit: int
+) -> set[tuple[int, int]]:
     spans = ranges(_merged([(hour.start_ms - limit, hour.end_ms + limit) for hour in hours]))
     rows = session.execute(
         select(*_COUNTED)
@@ -306,18 +320,29 @@ def _derive(session: Session, project_id: int, grain: Grain, spans: Sequence[Win
 
 
 def rebuild(session: Session, calendar: Calendar) -> None:
-    """Count every cell anew from the events, as after a change of zone or idle limit. The caller commits."""
+    """Count every cell anew from the events, as after a change of zone or idle limit. The caller commits.
+
+    In steps of ``_MAX_TIMES`` different timestamps: memory stays flat however many events there are.
+    """
     session.execute(delete(Cell))
     session.execute(delete(Mark))
-    for project_id, person_id in session.execute(
-        select(Event.project_id, Event.person_id).distinct().order_by(Event.project_id)
-    ).all():
-        times = select(Event.timestamp).where(Event.project_id == project_id)
-        person = Event.person_id.is_(None) if person_id is None else Event.person_id == person_id
-        for chunk in session.scalars(times.where(person).order_by(Event.timestamp)).partitions(_CHUNK):
-            recount(session, [Touched(person_id or NOBODY, project_id, t) for t in chunk], calendar)
+    for person_id in session.scalars(select(Person.id).order_by(Person.id)).all():
+        for times in _times(session, Event.person_id == person_id):
+            _mark(session, _recount_person(session, person_id, times, calendar), calendar.zone)
+    for project_id in session.scalars(select(Project.id).order_by(Project.id)).all():
+        for times in _times(session, Event.person_id.is_(None) & (Event.project_id == project_id)):
+            _mark(session, _recount_nobody(session, project_id, times, calendar), calendar.zone)
     while refresh(session, calendar.zone):
         pass
+
+
+def _times(session: Session, which: ColumnElement[bool]) -> Iterator[Sequence[int]]:
+    """The different timestamps of the events, in order, some at a time."""
+    last = -1
+    ordered = select(Event.timestamp).distinct().where(which).order_by(Event.timestamp).limit(_MAX_TIMES)
+    while times := session.scalars(ordered.where(Event.timestamp > last)).all():
+        yield times
+        last = times[-1]
 
 
 def adopt(session: Session, calendar: Calendar) -> bool:

@@ -8,6 +8,7 @@ whole hours, and zones that are half an hour off, or change by half an hour, nee
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -73,39 +74,19 @@ def _local(timestamp_ms: int, zone: ZoneInfo) -> datetime:
 
 
 def _hour(timestamp_ms: int, local: datetime, zone: ZoneInfo) -> Window:
-    past_ms = (local.minute * 60 + local.second) * SECOND_MS + timestamp_ms % SECOND_MS
     offset = local.utcoffset()
-    start = _first_with(offset, timestamp_ms - past_ms, timestamp_ms, zone)
-    end = _last_with(offset, timestamp_ms, timestamp_ms - past_ms + HOUR_MS, zone)
-    return Window(start, end)
 
+    def offset_at(second: int) -> timedelta | None:
+        return _local(second * SECOND_MS, zone).utcoffset()
 
-def _first_with(offset: timedelta | None, low_ms: int, high_ms: int, zone: ZoneInfo) -> int:
-    """The first second in [low, high] from which on ``offset``, known to hold at high, holds."""
-    if _local(low_ms, zone).utcoffset() == offset:
-        return low_ms
-    low, high = low_ms // SECOND_MS, high_ms // SECOND_MS
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _local(middle * SECOND_MS, zone).utcoffset() == offset:
-            high = middle
-        else:
-            low = middle
-    return high * SECOND_MS
-
-
-def _last_with(offset: timedelta | None, low_ms: int, high_ms: int, zone: ZoneInfo) -> int:
-    """The end, at most ``high``, of the span from low on in which ``offset`` holds."""
-    low, high = low_ms // SECOND_MS, high_ms // SECOND_MS
-    if _local((high - 1) * SECOND_MS, zone).utcoffset() == offset:
-        return high_ms
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _local(middle * SECOND_MS, zone).utcoffset() == offset:
-            low = middle
-        else:
-            high = middle
-    return high * SECOND_MS
+    at = timestamp_ms // SECOND_MS
+    start = at - local.minute * 60 - local.second
+    end = start + HOUR_MS // SECOND_MS
+    if offset_at(start) != offset:
+        start += bisect_left(range(start, at), True, key=lambda second: offset_at(second) == offset)
+    if offset_at(end - 1) != offset:
+        end = at + bisect_left(range(at, end), True, key=lambda second: offset_at(second) != offset)
+    return Window(start * SECOND_MS, end * SECOND_MS)
 
 
 def _days(first: date, count: int, zone: ZoneInfo) -> Window:

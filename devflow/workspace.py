@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import select
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from devflow import accounts, rollups
+from devflow import accounts, db, rollups
 from devflow.config import Settings
-from devflow.db import Database
+from devflow.db import Database, Lock
 from devflow.errors import Invalid
 from devflow.models import Workspace
 from devflow.rollups import Calendar
@@ -26,13 +28,15 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
     """Make the database ready to serve; return the token of the set-up link while there is no account.
 
     Runs once before any worker starts: migrates, makes the workspace, and counts anew if the
-    time zone or the idle limit are other than last time.
+    time zone or the idle limit are other than last time. Of several servers that start on one
+    database each waits for the one before.
     """
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.database)
     try:
         migrate(database)
         with database.writing() as session:
+            db.lock(session, Lock.START)
             _ensure(session, settings)
             rollups.adopt(session, Calendar(settings.zone, settings.idle_limit_ms))
             return accounts.open_setup(session, now_ms)
@@ -41,15 +45,30 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Bring the schema to ``revision``, up or down, in one transaction."""
+    """Bring the schema to ``revision``, up or down, in one transaction.
+
+    Raise Invalid for a schema that only a newer server knows.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.engine.begin() as connection:
+    with database.writing() as session:
+        db.lock(session, Lock.START)
+        connection = session.connection()
+        _refuse_newer(connection, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         if revision == "base":
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)
+
+
+def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise Invalid(
+            f"expected a database with schema {scripts.get_current_head()} or older, got {found}; "
+            "start the newer server that made it, or restore a backup from before"
+        )
 
 
 def server_id(session: Session) -> UUID:

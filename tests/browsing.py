@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from bs4 import BeautifulSoup, Tag
 from flask import Flask
@@ -16,7 +15,10 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
+from devflow.models import Project
+from devflow.wire import EventData
 from tests import build
+from tests.build import Member, World
 
 OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 """What a browser says of a form that this site's own page sends."""
@@ -45,20 +47,26 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """Ada, an admin who is no member; Bob and Cem, who are; Eve, who is not. Bob's PC has reported."""
+    """Ada, an admin who is no member of the project; Bob and Cem, who are; Eve, who is not."""
 
     context: Context
     app: Flask
-    project: UUID
-    people: dict[str, UUID]
+    world: World
+    project: Project
+    people: dict[str, Member]
 
     @property
     def page(self) -> str:
-        return f"/projects/{self.project}"
+        return f"/projects/{self.project.public_id}"
 
     def browser(self, name: str | None = None) -> Browser:
         browser = Browser(self.app.test_client())
         return browser if name is None else browser.sign_in(name)
+
+    def report(self, name: str, *deeds: tuple[int, EventData]) -> None:
+        """Send what the person's PC saw in the project, each with its time, and have it counted."""
+        self.world.report(self.people[name], self.project, *deeds)
+        self.world.refresh()
 
 
 @contextmanager

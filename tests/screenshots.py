@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, sync_playwright
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import Role
+from devflow.wire import EventData
 from tests import build
 from tests.browsing import serving
+from tests.build import World
 
 SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
@@ -54,38 +56,35 @@ def main(folder: Path) -> None:
 def seed(context: Context) -> tuple[UUID, UUID]:
     """A small team's year; return a busy project and one without events."""
     chance = random.Random(7)
-    ada = build.person(context, "ada", Role.ADMIN)
-    bob = build.person(context, "bob")
-    names = ("atlas-api", "billing", "design-system")
-    found = [build.project(context, name, [ada, bob]) for name in names]
+    world = World.of(context)
+    ada, bob = world.person("Ada", Role.ADMIN), world.person("Bob")
+    found = [world.project(name, ada, bob) for name in ("atlas-api", "billing", "design-system")]
     for number, project in enumerate(found):
-        for who, name in ((ada, "ada"), (bob, "bob")):
-            acts = list(_year(chance, f"{name}@example.org", busy=0.85 - 0.25 * number))
-            build.send(context, who, project, acts, refresh=False)
-    outside = [
-        build.commit(build.NOW - 40 * build.DAY - day * 3 * build.DAY, "guest@example.com")
-        for day in range(60)
-    ]
-    build.send(context, ada, found[2], outside)
-    return found[0], build.project(context, "field-notes", [ada])
+        for who in (ada, bob):
+            world.report(who, project, *_year(chance, who.author, busy=0.85 - 0.25 * number))
+    outside = [build.NOW_MS - 40 * build.DAY_MS - day * 3 * build.DAY_MS for day in range(60)]
+    world.report(ada, found[2], *((day, build.commit(build.STRANGER, "src/app.py")) for day in outside))
+    world.refresh()
+    return found[0].public_id, world.project("field-notes", ada).public_id
 
 
-def _year(chance: random.Random, author: str, busy: float) -> Iterator[build.Act]:
+def _year(chance: random.Random, author: str, busy: float) -> Iterator[tuple[int, EventData]]:
     for days_ago in range(365):
-        morning = build.NOW - days_ago * build.DAY - 6 * build.HOUR
-        is_weekend = (morning // build.DAY + 3) % 7 > 4
+        morning = build.NOW_MS - days_ago * build.DAY_MS - 6 * build.HOUR_MS
+        is_weekend = (morning // build.DAY_MS + 3) % 7 > 4
         if chance.random() > busy * (0.1 if is_weekend else 1):
             continue
-        at = morning + chance.randrange(build.HOUR)
+        at = morning + chance.randrange(build.HOUR_MS)
         for _ in range(chance.randrange(6, 32)):
-            at += chance.randrange(2, 17) * build.MINUTE
-            if at > build.NOW:
+            at += chance.randrange(2, 17) * build.MINUTE_MS
+            if at > build.NOW_MS:
                 break
             path = f"{chance.choice(('src', 'tests', 'docs'))}/part{chance.randrange(40)}.py"
-            yield build.saved(at, path)
+            yield at, build.saved(path)
             if chance.random() < 0.22:
                 lines = int(chance.lognormvariate(3, 1.1))
-                yield build.commit(at + 20_000, author, [(path, lines, int(lines * chance.random() * 0.8))])
+                deletions = int(lines * chance.random() * 0.8)
+                yield at + 20_000, build.commit(author, path, insertions=lines, deletions=deletions)
 
 
 def shoot(browser: Browser, folder: Path, pages: dict[str, str], email: str | None = None) -> None:

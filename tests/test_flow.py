@@ -28,10 +28,11 @@ from tests.visitor import EMAIL, Visitor, enrol, within
 
 
 @pytest.fixture
-def visitor(server: ServerProcess) -> Visitor:
-    visitor = Visitor(server, requests.Session())
-    visitor.set_up()
-    return visitor
+def visitor(server: ServerProcess) -> Iterator[Visitor]:
+    with requests.Session() as http:  # closed before the server, which would wait for it
+        visitor = Visitor(server, http)
+        visitor.set_up()
+        yield visitor
 
 
 @pytest.fixture

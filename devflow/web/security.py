@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, request
 
+from devflow import wire
 from devflow.web.current import context
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -17,6 +18,7 @@ TOKEN_BLUEPRINTS: Final = frozenset({"api"})
 
 def init_app(app: Flask) -> None:
     app.config.update(
+        MAX_CONTENT_LENGTH=wire.MAX_BODY_BYTES,  # of forms too: files sent along would fill the disk
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_NAME="devflow",

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from devflow.db import Database
-from tests.world import World
+from tests.build import World
 
 
 @pytest.fixture

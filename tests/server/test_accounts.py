@@ -8,14 +8,13 @@ import jwt
 import pytest
 from sqlalchemy import select
 
-from devflow import accounts, crypto, wire
+from devflow import accounts, context, crypto, wire
 from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import Device, Person, RefreshToken, Role
-from tests.world import NOW_MS, PASSWORD, Member, World
+from tests.build import DAY_MS, NOW_MS, PASSWORD, Member, World
 
 KEY = b"k" * 32
 SERVER = uuid4()
-DAY_MS = 86_400_000
 
 
 def open_setup(world: World) -> str | None:
@@ -28,6 +27,7 @@ def set_up(world: World, token: str) -> None:
 
 
 def issue(world: World, member: Member, *, now_ms: int | None = None) -> wire.Tokens:
+    """Tokens of this moment, by the real clock, which PyJWT asks whether they have expired."""
     with world.database.writing() as session:
         return accounts.issue(
             session,
@@ -35,20 +35,13 @@ def issue(world: World, member: Member, *, now_ms: int | None = None) -> wire.To
             session.get_one(Device, member.device),
             key=KEY,
             audience=SERVER,
-            now_ms=_now() if now_ms is None else now_ms,
+            now_ms=context.now_ms() if now_ms is None else now_ms,
         )
-
-
-def _now() -> int:
-    # PyJWT asks the real clock whether a token has expired.
-    from devflow.context import now_ms
-
-    return now_ms()
 
 
 def renew(world: World, token: str) -> wire.Tokens:
     with world.database.writing() as session:
-        return accounts.renew(session, token, key=KEY, audience=SERVER, now_ms=_now())
+        return accounts.renew(session, token, key=KEY, audience=SERVER, now_ms=context.now_ms())
 
 
 def bearer(world: World, token: str, *, key: bytes = KEY, audience: object = SERVER) -> accounts.Bearer:
@@ -146,7 +139,7 @@ def test_a_token_of_another_key_server_or_algorithm_or_with_changes_is_refused(w
 
 def test_an_expired_token_says_so(world: World) -> None:
     ada = world.person("Ada")
-    old = issue(world, ada, now_ms=_now() - 8 * DAY_MS)
+    old = issue(world, ada, now_ms=context.now_ms() - 8 * DAY_MS)
     with pytest.raises(Unauthorized, match="expired"):
         bearer(world, old.token)
 
@@ -176,6 +169,17 @@ def test_a_refresh_token_works_once_and_leads_to_another(world: World) -> None:
         with pytest.raises(Unauthorized):
             renew(world, used)
     assert renew(world, second.refresh_token).user_id == ada.public_id
+
+
+def test_expired_refresh_tokens_are_refused_and_not_kept(world: World) -> None:
+    ada = world.person("Ada")
+    old = issue(world, ada, now_ms=context.now_ms() - 91 * DAY_MS)
+    with pytest.raises(Unauthorized):
+        renew(world, old.refresh_token)
+    new = issue(world, ada)
+    with world.reading() as session:
+        stored = session.scalars(select(RefreshToken.token_hash)).all()
+    assert stored == [crypto.token_hash(new.refresh_token)]
 
 
 def test_only_hashes_of_tokens_and_passwords_are_stored(world: World) -> None:

@@ -12,7 +12,7 @@ from devflow import ingest, wire
 from devflow.errors import Invalid
 from devflow.models import Cell, Event, File, Person
 from devflow.wire import ErrorCode
-from tests.world import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
+from tests.build import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
 
 
 def count(world: World, table: type) -> int:

@@ -20,7 +20,7 @@ from devflow import rollups, wire
 from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window
-from tests.world import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.build import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 
 Key = tuple[int, str, int, int]
 
@@ -290,6 +290,21 @@ def test_another_time_zone_or_idle_limit_counts_everything_anew(world: World) ->
     with world.reading() as session:
         assert stored(session) == recounted(session, seoul)
     assert sum(active(world, Grain.DAY, ada).values()) == 32 * 60
+
+
+def test_years_with_a_long_idle_limit_are_counted_and_counted_anew(world: World) -> None:
+    ada = world.person("Ada")
+    one, two = world.project("one", ada), world.project("two", ada)
+    for batch in range(2):
+        days = range(batch * 700, batch * 700 + 700)
+        world.send(ada, *(world.event(ada, one, saved(), NOW_MS + day * 2 * DAY_MS) for day in days))
+    world.send(ada, *(world.event(ada, two, commit(STRANGER, "b.py"), NOW_MS + n) for n in range(3)))
+    world.calendar = Calendar(ZoneInfo("UTC"), DAY_MS)
+    world.send(ada, *(world.event(ada, two, saved(), NOW_MS + day * 4 * DAY_MS + 1) for day in range(300)))
+    with world.database.writing() as session:
+        rollups.rebuild(session, world.calendar)
+    with world.reading() as session:
+        assert stored(session) == recounted(session, world.calendar)
 
 
 def test_an_upload_moves_the_generation_of_just_the_projects_it_changed(world: World) -> None:

@@ -11,6 +11,7 @@ from devflow.factory import create_app
 from devflow.models import Person
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
+from tests.build import World
 
 
 def test_the_setup_link_makes_the_first_account_and_signs_it_in(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_server_without_accounts_says_where_the_setup_link_is(tmp_path: Path) 
     context, _ = build.context(tmp_path)
     browser = Browser(create_app(context).test_client())
     assert "no account yet" in text(soup(browser.get("/sign-in")), "main")
-    build.person(context, "ada")
+    World.of(context).person("Ada")
     assert "no account yet" not in text(soup(browser.get("/sign-in")), "main")
     context.database.close()
 

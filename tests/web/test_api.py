@@ -23,6 +23,7 @@ from devflow.context import Context, now_ms
 from devflow.factory import create_app
 from devflow.models import Device, Event
 from tests import build
+from tests.build import World
 
 DEVICE = uuid4()
 
@@ -46,7 +47,7 @@ class Api:
     def event(self, **changes: Any) -> dict[str, Any]:
         event = {
             "id": str(uuid4()),
-            "timestamp": build.NOW,
+            "timestamp": build.NOW_MS,
             "deviceId": str(DEVICE),
             "userId": str(self.bob),
             "projectId": str(self.project),
@@ -78,11 +79,12 @@ class Api:
 @pytest.fixture
 def api(tmp_path: Path, database_url: str) -> Iterator[Api]:
     context, _ = build.context(tmp_path, database_url=database_url, now_ms=now_ms())
-    bob = build.person(context, "bob")
-    build.person(context, "eve")
-    project = build.project(context, "atlas", [bob])
+    world = World.of(context)
+    bob = world.person("Bob")
+    world.person("Eve")
+    project = world.project("atlas", bob)
     app: Flask = create_app(context)
-    yield Api(context, app.test_client(), project, bob)
+    yield Api(context, app.test_client(), project.public_id, bob.public_id)
     context.database.close()
 
 
@@ -115,9 +117,9 @@ def test_every_answer_names_the_server(api: Api) -> None:
 def test_a_login_gives_what_the_contract_says(api: Api) -> None:
     tokens = msgspec.json.decode(api.login().data, type=wire.Tokens)
     assert tokens.user_id == api.bob
-    assert tokens.expires_at == api.context.now() + 7 * build.DAY
+    assert tokens.expires_at == api.context.now() + 7 * build.DAY_MS
     with api.context.database.reading() as session:
-        assert session.scalars(select(Device.public_id)).all() == [DEVICE]
+        assert session.scalars(select(Device).filter_by(public_id=DEVICE)).one()
 
 
 def test_a_wrong_password_and_an_unknown_address_are_answered_alike(api: Api) -> None:
@@ -220,6 +222,19 @@ def test_other_encodings_and_types_are_refused_by_name(api: Api) -> None:
 def test_a_body_without_encoding_is_plain_json(api: Api) -> None:
     answer = api.send(body=envelope([api.event()]), Content_Encoding=None)
     assert (answer.status_code, api.stored()) == (200, 1)
+
+
+def test_a_body_of_exactly_the_limit_is_taken(api: Api) -> None:
+    whole = envelope([api.event()]).ljust(wire.MAX_BODY_BYTES)
+    assert api.send(body=whole, Content_Encoding=None).status_code == 200
+    assert api.send(body=gzip.compress(whole.ljust(wire.MAX_INFLATED_BYTES))).status_code == 200
+    assert api.stored() == 1
+
+
+def test_an_event_a_thousand_times_is_stored_and_named_once(api: Api) -> None:
+    event = api.event()
+    assert api.send(*[event] * 1_000).json == {"success": True, "syncedIds": [event["id"]], "errors": []}
+    assert api.stored() == 1
 
 
 def test_an_agent_of_another_protocol_is_told_to_upgrade(api: Api) -> None:

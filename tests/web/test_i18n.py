@@ -7,7 +7,6 @@ from datetime import date
 import pytest
 
 from devflow.web import i18n
-from tests import build
 from tests.browsing import Team, one, soup
 
 
@@ -52,8 +51,8 @@ def test_a_language_that_is_not_offered_gets_the_one_that_is(team: Team, wanted:
 
 
 def test_an_address_with_a_shells_own_characters_is_quoted_in_the_commands(team: Team) -> None:
-    who = build.person(team.context, "o'neil;ls")
-    page = f"/projects/{build.project(team.context, 'quoted', [who])}"
+    who = team.world.person("O'Neil;ls")
+    page = f"/projects/{team.world.project('quoted', who).public_id}"
     browser = team.browser().sign_in("o'neil;ls")
     commands = [code.get_text() for code in soup(browser.get(page)).select("code")]
     assert commands[3] == """devflow sync auth --email 'o'"'"'neil;ls@example.org'"""

@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from devflow import jobs
 from tests import build
 from tests.browsing import Team, serving
 
@@ -94,8 +93,8 @@ def test_links_still_work_in_what_htmx_put_there(bob: Open) -> None:
 
 def test_what_just_came_in_shows_by_itself_when_it_is_counted(bob: Open) -> None:
     page, team = bob.page, bob.team
-    before = team.context.now() - build.MINUTE
-    build.send(team.context, team.people["bob"], team.project, [build.saved(before)], refresh=False)
+    before = team.context.now() - build.MINUTE_MS
+    team.world.report(team.people["bob"], team.project, (before, build.saved()))
     page.goto(bob.project)
     events = page.locator(".figure", has_text="Events").locator(".figure-main")
     expect(page.locator("#fresh")).to_be_visible()
@@ -103,7 +102,7 @@ def test_what_just_came_in_shows_by_itself_when_it_is_counted(bob: Open) -> None
     with page.expect_response(lambda answer: answer.request.headers.get("hx-target") == "p#fresh"):
         pass
     expect(page.locator("#fresh")).to_be_visible()
-    jobs.refresh(team.context)
+    team.world.refresh()
     expect(events).to_have_text("74")
     expect(page.locator("#fresh")).to_have_count(0)
     expect(page.locator("h1")).to_have_count(1)
@@ -128,7 +127,7 @@ def test_nothing_scrolls_sideways_on_a_phone(bob: Open, theme: Literal["light", 
     page = bob.page
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": PHONE_WIDTH, "height": 740})
-    build.project(bob.team.context, "without events", [bob.team.people["bob"]])
+    bob.team.world.project("without events", bob.team.people["bob"])
     for address in (bob.address, bob.project, f"{bob.project}?range=1y", f"{bob.project}?range=no"):
         page.goto(address)
         for details in page.locator("details").all():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
 from devflow.context import Context
 from devflow.factory import create_app
-from devflow.models import Person
+from devflow.models import Project
 from tests import build
 from tests.browsing import Browser, figures, soup, text
+from tests.build import World
 
 
 @pytest.fixture
@@ -33,10 +33,13 @@ def test_from_the_setup_link_to_numbers_on_a_page(new: tuple[Context, str]) -> N
     assert soup(browser.get("/")).select(".projects tbody tr")
 
     with context.database.reading() as session:
-        ada = session.scalars(select(Person)).one().public_id
-    project = made.rpartition("/")[2]
-    acts = [build.commit(build.NOW - day * build.DAY) for day in range(0, 400, 7)]
-    build.send(context, ada, UUID(project), acts)
+        project = session.scalars(select(Project)).one()
+    assert made == f"/projects/{project.public_id}"
+    world = World.of(context)
+    ada = world.member("Ada")
+    days = [build.NOW_MS - day * build.DAY_MS for day in range(0, 400, 7)]
+    world.report(ada, project, *((day, build.commit(ada.author, "a.py")) for day in days))
+    world.refresh()
     for query, commits in (("", 5), ("?range=1y", 53), ("?range=all", 58)):
         assert figures(soup(browser.get(made + query)))["Commits"] == [str(commits), f"yours {commits}"]
     assert figures(soup(browser.get("/")))["Commits"][-1] == "30 days 5"

@@ -17,7 +17,7 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     zone = busy.context.calendar.zone
     with busy.context.database.reading() as session:
         bob = session.query(Person).filter_by(name="Bob").one()
-        found = activity.overview(session, bob, build.NOW, zone)
+        found = activity.overview(session, bob, build.NOW_MS, zone)
     week, today, before, trend = found.week, found.today, found.week_before, found.trend
     assert week.commits > today.commits > 0
     assert figures(page)["Commits"] == [
@@ -29,7 +29,7 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     assert figures(page)["Events"][0] == str(week.events)
     assert figures(page)["Files changed"][0] == str(week.files_changed)
     assert figures(page)["Lines"][0] == f"+{week.insertions:,} {MINUS}{week.deletions:,}"
-    newest = windows.day_of(build.NOW, zone)
+    newest = windows.day_of(build.NOW_MS, zone)
     assert [row[1] for row in table(page, "commits")] == [
         str(next(day.numbers.commits for day in found.days if day.date == newest - timedelta(days=back)))
         for back in range(activity.TREND_DAYS)
@@ -42,7 +42,7 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
 
 
 def test_everybody_sees_only_the_own_projects_and_an_admin_all(busy: Team) -> None:
-    build.project(busy.context, "of nobody")
+    busy.world.project("of nobody")
     names = {
         who: [link.get_text() for link in soup(busy.browser(who).get("/")).select(".projects th a")]
         for who in busy.people
@@ -93,8 +93,8 @@ def test_a_bad_project_name_is_kept_beside_the_message(team: Team, name: str, sa
 
 
 def test_only_those_who_may_make_projects(team: Team) -> None:
-    build.person(team.context, "max", Role.MANAGER)
-    build.person(team.context, "lea", Role.LEAD)
+    team.world.person("Max", Role.MANAGER)
+    team.world.person("Lea", Role.LEAD)
     answers = {
         who: team.browser(who).post("/projects", name=f"of {who}").status_code
         for who in ("max", "lea", "bob")
@@ -103,8 +103,7 @@ def test_only_those_who_may_make_projects(team: Team) -> None:
 
 
 def test_time_that_is_not_known_says_so_and_why(team: Team) -> None:
-    stranger = [build.commit(build.NOW - build.HOUR, "guest@example.com")]
-    build.send(team.context, team.people["bob"], team.project, stranger)
+    team.report("bob", (build.NOW_MS - build.HOUR_MS, build.commit(build.STRANGER, "a.py")))
     page = soup(team.browser("cem").get("/"))
     assert figures(page)["Active time"][0] == "not known"
     assert "do not report to this server" in text(page, "main")
@@ -113,15 +112,15 @@ def test_time_that_is_not_known_says_so_and_why(team: Team) -> None:
 def test_while_uploads_are_counted_the_page_says_so_and_asks_again(busy: Team) -> None:
     cem = busy.browser("cem")
     assert soup(cem.get("/")).select("#fresh") == []
-    acts = [build.saved(build.NOW - build.MINUTE)]
-    build.send(busy.context, busy.people["bob"], busy.project, acts, refresh=False)
+    save = (build.NOW_MS - build.MINUTE_MS, build.saved())
+    busy.world.report(busy.people["bob"], busy.project, save)
     note = one(soup(cem.get("/")), "#fresh")
     assert (note["hx-get"], note["hx-trigger"]) == ("/", "every 2s")
     again = cem.get("/", **htmx("p#fresh"))
     assert [part["id"] for part in soup(again).select("[id]")] == ["fresh"]
     assert "HX-Retarget" not in again.headers
 
-    build.send(busy.context, busy.people["bob"], busy.project, [])
+    busy.world.refresh()
     done = cem.get("/", **htmx("p#fresh"))
     assert (done.headers["HX-Retarget"], done.headers["HX-Reswap"]) == ("#main", "innerHTML")
     assert soup(done).select("h1")

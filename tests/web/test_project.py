@@ -20,7 +20,7 @@ def known(team: Team, name: str, first: date | None, last: date = TODAY) -> Proj
     """What activity says for the person."""
     with team.context.database.reading() as session:
         viewer = session.query(Person).filter_by(name=name.title()).one()
-        project = session.query(Project).filter_by(public_id=team.project).one()
+        project = session.query(Project).filter_by(public_id=team.project.public_id).one()
         return activity.project(session, project, viewer, first, last, team.context.calendar.zone)
 
 
@@ -34,7 +34,7 @@ def test_members_and_admins_see_a_project_and_an_outsider_sees_nothing_there(bus
     }
     missing = uuid4()
     nothing = text(soup(busy.browser("eve").get(f"/projects/{missing}")), "main")
-    assert text(soup(answers["eve"]), "main") == nothing.replace(str(missing), str(busy.project))
+    assert text(soup(answers["eve"]), "main") == nothing.replace(str(missing), str(busy.project.public_id))
     assert busy.browser("bob").get("/projects/not-an-id").status_code == 404
     assert busy.browser().get(busy.page).status_code == 302
 
@@ -89,7 +89,7 @@ def test_a_project_without_events_shows_the_commands_to_members_only(team: Team)
     steps = [code.get_text() for code in soup(team.browser("bob").get(team.page)).select(".empty code")]
     assert steps[3:5] == [
         "devflow sync auth --email bob@example.org",
-        f"devflow sync enable --project-id {team.project}",
+        f"devflow sync enable --project-id {team.project.public_id}",
     ]
     admins = soup(team.browser("ada").get(team.page))
     assert admins.select("code") == []
@@ -97,8 +97,7 @@ def test_a_project_without_events_shows_the_commands_to_members_only(team: Team)
 
 
 def test_an_empty_range_of_a_project_with_history_leads_to_it(team: Team) -> None:
-    old = [build.commit(build.NOW - 100 * build.DAY, "bob@example.org")]
-    build.send(team.context, team.people["bob"], team.project, old)
+    team.report("bob", (build.NOW_MS - 100 * build.DAY_MS, build.commit(team.people["bob"].author, "a.py")))
     bob = team.browser("bob")
     page = soup(bob.get(team.page))
     assert "Aug 11, 2026" in text(page, ".empty")

@@ -18,7 +18,6 @@ from werkzeug.test import TestResponse
 
 import devflow
 from devflow import wire
-from devflow.models import Role
 from tests import build
 from tests.browsing import Browser, Team, htmx, one, soup, text
 
@@ -33,7 +32,7 @@ def pages(team: Team) -> Iterator[tuple[str, TestResponse]]:
     yield "project", bob.get(team.page)
     yield "year", bob.get(f"{team.page}?range=1y")
     yield "fragment", bob.get(team.page, **htmx("main#main"))
-    yield "empty", ada.get(f"/projects/{build.project(team.context, 'new')}")
+    yield "empty", ada.get(f"/projects/{team.world.project('new').public_id}")
     yield "wrong name", ada.post("/projects", name="")
     yield "sign-in", stranger.get("/sign-in")
     yield "wrong password", stranger.post("/sign-in", email="x", password="y")
@@ -180,17 +179,19 @@ def test_programs_get_problems_instead_of_pages(team: Team, method: str, address
 @pytest.mark.parametrize("address", ["/", "/projects/{}", "/projects/{}?range=1y", "/projects/{}?range=all"])
 def test_a_page_asks_as_little_of_much_as_of_little(team: Team, address: str) -> None:
     bob = team.browser("bob")
-    address = address.format(team.project)
-    build.send(team.context, team.people["bob"], team.project, [build.saved(build.NOW)])
+    address = address.format(team.project.public_id)
+    team.report("bob", (build.NOW_MS, build.saved()))
     with counted(team) as few:
         assert bob.get(address).status_code == 200
 
     for number in range(6):
-        person = build.person(team.context, f"new{number}", Role.DEVELOPER)
-        project = build.project(team.context, f"project {number}", [team.people["bob"], person])
-        acts = [build.saved(build.NOW - day * build.DAY, f"{number}.py") for day in range(25 * number + 1)]
-        build.send(team.context, person, project, acts)
-        build.send(team.context, team.people["bob"], team.project, acts)
+        person = team.world.person(f"New{number}")
+        project = team.world.project(f"project {number}", team.people["bob"], person)
+        saves = [
+            (build.NOW_MS - day * build.DAY_MS, build.saved(f"{number}.py")) for day in range(25 * number + 1)
+        ]
+        team.world.report(person, project, *saves)
+        team.report("bob", *saves)
     with counted(team) as many:
         assert bob.get(address).status_code == 200
     assert 0 < len(few) <= 8

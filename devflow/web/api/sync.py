@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Final
+
 from flask import Response
 from sqlalchemy.orm import Session
 
@@ -12,8 +15,12 @@ from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import Sender
 from devflow.web.api import answer, bp
 from devflow.web.api.auth import bearer
-from devflow.web.api.body import read_body
+from devflow.web.api.body import inflated, read_body, receive
 from devflow.web.current import context, now, session
+
+# As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
+# of millions of tiny events, takes 290 MiB until its events are counted.
+_uploads: Final = threading.BoundedSemaphore(4)
 
 
 @bp.post("/sync/events")
@@ -21,8 +28,12 @@ def events() -> Response:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     _sender(bearer(session()))  # a stranger's body is not worth inflating
     session().rollback()
-    batch = wire.decode_batch(read_body())
+    body = receive(wire.MAX_INFLATED_BYTES)
+    with _uploads:
+        return _accept(wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
 
+
+def _accept(batch: wire.Batch) -> Response:
     def work(session: Session) -> wire.BatchResult:
         # Again, in the transaction that stores: what was revoked meanwhile is refused.
         sender = _sender(bearer(session))

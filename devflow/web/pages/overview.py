@@ -6,7 +6,6 @@ from uuid import UUID
 
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from devflow import access, activity, projects, windows
@@ -16,7 +15,6 @@ from devflow.models import Person
 from devflow.web import charts, htmx
 from devflow.web.charts import Point
 from devflow.web.current import context, now, session
-from devflow.web.i18n import gettext
 from devflow.web.pages import bp, labels
 from devflow.web.session import login_required, viewer
 
@@ -40,8 +38,6 @@ def create_project() -> ResponseReturnValue:
         project_id = context().database.transact(work)
     except Invalid as error:
         return _show(422, name=name, wrong=str(error))
-    except IntegrityError:  # of two that ask for one name at once, one is told here
-        return _show(422, name=name, wrong=gettext("Expected a name no project has yet."))
     return redirect(url_for("pages.project", project_id=project_id))
 
 
