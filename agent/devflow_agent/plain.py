@@ -1,4 +1,4 @@
-"""Text from repositories and servers is data: this makes it safe to show to a person or a model."""
+"""Text for people: names from repositories and servers made safe to show, and numbers of things."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def plain(text: str, limit: int = 500) -> str:
     if cut.isascii() and cut.isprintable():
         return cut
     return "".join(f"\\u{{{ord(char):x}}}" if unicodedata.category(char) in _UNSAFE else char for char in cut)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 commit``, ``1,200 commits``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

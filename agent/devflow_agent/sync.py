@@ -26,6 +26,7 @@ from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
+from devflow_agent.plain import counted
 from devflow_agent.remote import Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Store
@@ -351,7 +352,7 @@ class PeriodicPush:
             self._say_once("")
             self._on_message("sync works again")
         if pushed.sent:
-            self._on_message(f"synced {pushed.synced} events" + self._refused(pushed))
+            self._on_message(f"synced {counted(pushed.synced, 'event')}" + self._refused(pushed))
         return None
 
     def _refused(self, pushed: Pushed) -> str:

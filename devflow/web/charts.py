@@ -179,8 +179,12 @@ def _marks(names: Sequence[Named], count: int) -> list[Mark]:
 
 
 def _spread(names: Sequence[Named], slot: float, room: float) -> list[Named]:
-    """Every name, or every second, or third..., so that all keep ``room`` percent apart and from the ends."""
-    inside = [name for name in names if room <= slot * name.index <= 100 - room]
+    """Every name, or every second, or third..., so that all keep ``room`` percent apart.
+
+    From the ends they keep a little more: a label there stands beside its mark, not across it.
+    """
+    edge = 1.3 * room
+    inside = [name for name in names if edge <= slot * name.index <= 100 - edge]
     for stride in range(1, len(inside) + 1):
         found = inside[::stride]
         if all(slot * (right.index - left.index) >= room for left, right in itertools.pairwise(found)):

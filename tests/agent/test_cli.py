@@ -285,7 +285,7 @@ def test_all_sends_again_what_was_refused(cli: Cli, server: ScriptedServer) -> N
     cli.ok("sync", "enable")
     server.script.append(refuse_first("invalid", retryable=False))
     assert cli.run("sync", "push").returncode == 5
-    assert cli.ok("sync", "push", "--all") == "1 events synced\n"
+    assert cli.ok("sync", "push", "--all") == "1 event synced\n"
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def test_a_new_project_has_its_maker_as_member_and_shows_the_commands(team: Team
         "devflow sync auth --email ada@example.org",
         f"devflow sync enable --project-id {project}",
         "devflow sync push",
+        "devflow watch",
     ]
 
 

@@ -11,7 +11,7 @@ from devflow.errors import Invalid
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Run, as_json, json_option, path_argument
 from devflow_agent.config import now_ms
-from devflow_agent.plain import plain
+from devflow_agent.plain import counted, plain
 from devflow_agent.store import Project
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
     if to_json:
         as_json({"commits": collected.commits, "added": collected.added, "refused": collected.refused})
         return
-    click.echo(f"{plain(project.name)}: {collected.commits} commits read, {collected.added} new events")
+    click.echo(
+        f"{plain(project.name)}: {counted(collected.commits, 'commit')} read, "
+        f"{counted(collected.added, 'new event')}"
+    )
     for reason in collected.refused:
         click.echo(f"  {plain(reason)}", err=True)
     if collected.refused:

@@ -17,7 +17,7 @@ from devflow_agent.analyse.activity import Activity, Numbers
 from devflow_agent.analyse.sync_state import SyncState, sync_state
 from devflow_agent.config import Home, iso
 from devflow_agent.outbox import Attempt
-from devflow_agent.plain import plain
+from devflow_agent.plain import counted, plain
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Project, Store
 
@@ -167,7 +167,9 @@ def _numbers_lines(seen: Overview) -> list[str]:
             )
         )
     if seen.week.total.commits_by_others:
-        lines.append(f"  and {seen.week.total.commits_by_others} commits of others in the last 7 days")
+        lines.append(
+            f"  and {counted(seen.week.total.commits_by_others, 'commit')} of others in the last 7 days"
+        )
     if not seen.authors_known:
         lines.append("  which commits are yours is unknown: set `git config user.email`, run `devflow init`")
     return lines

@@ -12,7 +12,7 @@ from devflow.errors import Invalid, Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Exit, Run, as_json, json_option, path_argument
-from devflow_agent.plain import plain
+from devflow_agent.plain import counted, plain
 from devflow_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def enable(run: Run, path: str, project_id: str | None) -> None:
     chosen = enrolment.link(run.home, run.store, run.http, project, project_id)
     click.echo(f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is on")
     waiting = outbox.counts(run.store)["pending"]
-    click.echo(f"{waiting:,} events wait; next: `devflow sync push`, or `devflow watch` sends by itself")
+    click.echo(
+        f"waiting: {counted(waiting, 'event')}; next: `devflow sync push`, or `devflow watch` sends by itself"
+    )
 
 
 def _project_at(run: Run, path: Path) -> Project:
@@ -136,7 +138,7 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
 def _said(pushed: Pushed, waiting: int) -> str:
     if not pushed.sent:
         return "nothing to send"
-    said = [f"{pushed.synced:,} events synced"]
+    said = [f"{counted(pushed.synced, 'event')} synced"]
     if pushed.failed:
         said.append(f"{pushed.failed:,} refused for good (`devflow sync status`; --all tries them again)")
     if waiting:
