@@ -108,6 +108,20 @@ def test_what_just_came_in_shows_by_itself_when_it_is_counted(bob: Open) -> None
     expect(page.locator("h1")).to_have_count(1)
 
 
+def test_the_first_event_shows_by_itself(bob: Open) -> None:
+    page, team = bob.page, bob.team
+    waiting = team.world.project("waiting", team.people["bob"])
+    page.goto(f"{bob.address}/projects/{waiting.public_id}")
+    expect(page.locator("h2")).to_have_text("Waiting for the first event")
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-target") == "p#fresh"):
+        pass
+    expect(page.locator(".steps")).to_be_visible()
+    team.world.report(team.people["bob"], waiting, (team.context.now(), build.saved()))
+    team.world.refresh()
+    expect(page.locator(".figure", has_text="Events").locator(".figure-main")).to_have_text("1")
+    expect(page.locator("#fresh")).to_have_count(0)
+
+
 def test_pointing_at_a_bar_says_its_numbers(bob: Open) -> None:
     page = bob.page
     page.goto(bob.project)

@@ -40,7 +40,7 @@ def project(project_id: UUID) -> ResponseReturnValue:
     last = min(shown.last, max(today, chosen.last))
     return htmx.render(
         "project/page.html",
-        retarget="main" if shown.is_fresh and htmx.target() == "fresh" else None,
+        retarget="main" if _is_there(shown) and htmx.target() == "fresh" else None,
         project=found,
         chosen=chosen,
         shown=shown,
@@ -51,6 +51,11 @@ def project(project_id: UUID) -> ResponseReturnValue:
         charts=_charts(shown.periods),
         public_url=context().settings.public_url,
     )
+
+
+def _is_there(shown: ProjectActivity) -> bool:
+    """Whether there is something to show, all of it counted: what the page waits for by itself."""
+    return shown.is_fresh and shown.first_day is not None
 
 
 def _latest(shown: ProjectActivity) -> ranges.Range | None:
