@@ -155,6 +155,7 @@ def issue(
             token_hash=crypto.token_hash(refresh_token),
             person_id=person.id,
             device_id=None if device is None else device.id,
+            token_version=person.token_version,
             expires_at=now_ms + REFRESH_LIFETIME_MS,
         )
     )
@@ -191,12 +192,13 @@ def renew(session: Session, refresh_token: str, *, key: bytes, audience: UUID, n
     if used.rowcount != 1:  # type: ignore[attr-defined]  # a CursorResult, for an UPDATE
         raise Unauthorized("this refresh token is not valid: sign in again")
     row = session.get_one(RefreshToken, token_hash)
+    person = session.get_one(Person, row.person_id)
+    if row.token_version != person.token_version:
+        raise Unauthorized("this refresh token was ended: sign in again")
     device = None if row.device_id is None else session.get_one(Device, row.device_id)
     if device is not None and device.revoked_at is not None:
         raise Unauthorized(f"the device {device.name} was revoked")
-    return issue(
-        session, session.get_one(Person, row.person_id), device, key=key, audience=audience, now_ms=now_ms
-    )
+    return issue(session, person, device, key=key, audience=audience, now_ms=now_ms)
 
 
 def bearer(session: Session, token: str, *, key: bytes, audience: UUID) -> Bearer:

@@ -158,6 +158,8 @@ def test_moving_the_token_version_or_revoking_the_device_ends_its_tokens(world: 
         session.get_one(Person, ada.id).token_version += 1
     with pytest.raises(Unauthorized, match="ended"):
         bearer(world, tokens.token)
+    with pytest.raises(Unauthorized, match="ended"):
+        renew(world, tokens.refresh_token)
 
 
 def test_a_refresh_token_works_once_and_leads_to_another(world: World) -> None:

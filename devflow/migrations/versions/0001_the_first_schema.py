@@ -172,6 +172,7 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("person_id", ROW_ID, nullable=False),
         sa.Column("device_id", ROW_ID, nullable=True),
+        sa.Column("token_version", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("used_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
