@@ -167,6 +167,23 @@ def commit(
     )
 
 
+def merge(author: str = STRANGER) -> wire.Merge:
+    """A merge of two parents that no other one has."""
+    return wire.Merge(
+        sha=f"{next(_numbers):040x}",
+        parents=["e" * 40, "f" * 40],
+        author=author,
+        committer=author,
+        committed_at=NOW_MS,
+    )
+
+
+def more_files(author: str, *paths: str) -> wire.CommitFiles:
+    """The second part of a commit that no other one has."""
+    changes = [wire.FileChange(path=path, insertions=1, deletions=0) for path in paths]
+    return wire.CommitFiles(sha=f"{next(_numbers):040x}", author=author, part=2, files=changes)
+
+
 def _member(person: Person, device: Device) -> Member:
     return Member(person.id, device.id, person.public_id, device.public_id, person.email)
 

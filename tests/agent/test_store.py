@@ -27,6 +27,8 @@ from tests.agent.test_outbox import ATTEMPT, linked
 
 # Durability
 
+FULL = 2  # of PRAGMA synchronous
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -66,6 +68,12 @@ def test_what_add_returned_from_survives_a_kill_of_the_writer(
         assert set(confirmed) <= {str(event_id) for event_id in stored}
         assert len(stored) % 3 == 0, "a batch is there as a whole or not at all"
     assert_counters_are_true(path)
+
+
+def test_a_commit_waits_for_the_disk_on_every_connection(store: Store) -> None:
+    with store.write() as first, store.read() as second:
+        assert [one.execute("PRAGMA synchronous").fetchone()[0] for one in (first, second)] == [FULL] * 2
+        assert first.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_a_block_that_raises_writes_nothing(store: Store, path: Path, project: Project) -> None:

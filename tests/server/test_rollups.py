@@ -20,7 +20,7 @@ from devflow import rollups, wire
 from devflow.models import Cell, Event, Mark, Project, Workspace
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window
-from tests.build import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.build import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, merge, more_files, saved
 
 Key = tuple[int, str, int, int]
 
@@ -63,7 +63,7 @@ def recounted(session: Session, calendar: Calendar) -> dict[Key, Plain]:
             start = window(grain, event.timestamp, calendar.zone).start_ms
             cell = cells[event.project_id, grain, start, person_id]
             cell.events += 1
-            cell.commits += event.event_type in (5, 6)
+            cell.commits += b'"parents":' in event.data
             cell.insertions += event.insertions
             cell.deletions += event.deletions
             cell.files |= set(rollups.unpack_files(event.files))
@@ -89,7 +89,7 @@ DEED = st.tuples(
     st.booleans(),  # on the second device
     st.integers(0, 1),  # project
     SPREAD,  # when
-    st.sampled_from(["saved", "own commit", "strangers commit", "other's commit"]),
+    st.sampled_from(["saved", "own commit", "strangers commit", "other's commit", "merge", "more files"]),
     st.sampled_from(["a.py", "b.py", "c.py"]),
 )
 
@@ -160,6 +160,10 @@ def _deed(kind: str, path: str, members: list[Member], who: int) -> wire.EventDa
             return commit(members[who].author, path, insertions=3, deletions=1)
         case "other's commit":
             return commit(members[(who + 1) % 3].author, path, insertions=5)
+        case "merge":
+            return merge(members[who].author)
+        case "more files":
+            return more_files(members[who].author, path)
         case _:
             return commit(STRANGER, path, insertions=7)
 
@@ -237,6 +241,19 @@ def test_a_week_that_belongs_to_two_years_is_one_week_and_two_months(world: Worl
     send_saves(world, ada, world.project("one", ada), "2026-12-31T23:55", "2027-01-01T00:05")
     assert active(world, Grain.WEEK, ada) == {at("2026-12-28"): 600}
     assert active(world, Grain.MONTH, ada) == {at("2026-12-01"): 300, at("2027-01-01"): 300}
+
+
+def test_a_merge_is_a_commit_without_lines_and_a_further_part_is_no_commit(world: World) -> None:
+    ada = world.person("Ada")
+    deeds: list[wire.EventData] = [
+        commit(ada.author, "a.py", insertions=4),
+        merge(ada.author),
+        more_files(ada.author, "b.py"),
+    ]
+    world.report(ada, world.project("one", ada), *((NOW_MS, deed) for deed in deeds))
+    with world.reading() as session:
+        (cell,) = stored(session, Grain.HOUR).values()
+    assert (cell.events, cell.commits, cell.insertions, len(cell.files)) == (3, 2, 4, 2)
 
 
 def test_a_file_changed_on_two_days_is_one_file_of_the_week(world: World) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from devflow import wire
 from devflow.context import Context, now_ms
 from devflow.factory import create_app
 from devflow.models import Device, Event
+from devflow.web.api import sync
+from devflow.web.api.body import inflated
 from tests import build
 from tests.build import World
 
@@ -259,3 +263,27 @@ def test_a_wrong_method_or_address_gets_a_problem_document(api: Api) -> None:
     for address in ("/sync/nothing", "/auth/nothing"):
         answer = api.client.get(address)
         assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
+
+
+def test_only_four_uploads_are_inflated_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most, a_fifth = 0, 0, threading.Event()
+    lock = threading.Lock()
+
+    def watched(body: bytes, limit: int) -> bytes:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            if inside > 4:
+                a_fifth.set()
+        a_fifth.wait(0.5)
+        with lock:
+            inside -= 1
+        return inflated(body, limit)
+
+    monkeypatch.setattr(sync, "inflated", watched)
+    token = api.token()["Authorization"]
+    with ThreadPoolExecutor(7) as pool:
+        answers = list(pool.map(lambda _: api.send(api.event(), Authorization=token), range(7)))
+    assert [answer.status_code for answer in answers] == [200] * 7
+    assert most == 4

@@ -1,0 +1,22 @@
+"""The database as the server opens it: what is acknowledged is on the disk, and readers cannot write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from devflow.db import Database
+
+
+def test_sqlite_waits_for_the_disk_and_its_readers_cannot_write(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'devflow.db'}")
+    with database.writing() as session:
+        session.execute(text("CREATE TABLE seen (id INTEGER)"))
+        assert session.scalar(text("PRAGMA synchronous")) == 2  # FULL
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    with database.reading() as session, pytest.raises(OperationalError, match="readonly"):
+        session.execute(text("INSERT INTO seen VALUES (1)"))
+    database.close()
