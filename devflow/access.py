@@ -1,68 +1,165 @@
-"""Who may do what: the one place that decides, for pages, fragments and JSON alike.
+"""Who may do what: the one place that decides, for pages, fragments, JSON and exports alike.
 
-Objects are fetched through ``visible``, so what is not yours looks like what is not there.
+A role is held in a team or in a project, and counts there. The role a person has in the whole
+workspace counts for what belongs to no team or project; an admin's also for every team and
+project. Objects are fetched through ``visible``, so what is not yours looks like what is not there.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, false, or_, select, true
+from sqlalchemy.orm import Session, aliased
 
 from devflow.errors import NotFound, Unauthorized
-from devflow.models import Membership, Person, Project, Role
+from devflow.models import Device, Person, Project, ProjectMember, Role, Team, TeamMember
+
+Thing = TypeVar("Thing", Project, Team, Person, Device)
 
 
 class Action(StrEnum):
+    """What there is to be allowed. The first word is the scope: the kind of thing it is done to.
+
+    ``own`` is the person's own account, and ``workspace`` what belongs to nobody in particular.
+    """
+
+    USE_OWN = "own:use"
+    SYNC = "own:sync"
+    CREATE_PROJECTS = "workspace:create_projects"
+    CREATE_TEAMS = "workspace:create_teams"
+    MANAGE_PEOPLE = "workspace:manage_people"
+    MANAGE_DEVICES = "workspace:manage_devices"
+    MANAGE_KEYS = "workspace:manage_keys"
+    MANAGE_RETENTION = "workspace:manage_retention"
+    READ_AUDIT = "workspace:read_audit"
     VIEW_PROJECT = "project:view"
-    CREATE_PROJECT = "project:create"
-    SEND_EVENTS = "events:send"
+    SEND_EVENTS = "project:send_events"
+    MANAGE_PROJECT = "project:manage"
+    VIEW_TEAM = "team:view"
+    MANAGE_TEAM = "team:manage"
+    VIEW_PERSON = "person:view"
+    ASSIGN_PERSON = "person:assign"
+    MANAGE_PERSON = "person:manage"
+    REVOKE_DEVICE = "device:revoke"
+
+    @property
+    def scope(self) -> str:
+        return self.partition(":")[0]
 
 
-PERMISSIONS: Final[dict[Role, frozenset[Action]]] = {
-    Role.DEVELOPER: frozenset({Action.VIEW_PROJECT, Action.SEND_EVENTS}),
-    Role.LEAD: frozenset({Action.VIEW_PROJECT, Action.SEND_EVENTS}),
-    Role.MANAGER: frozenset({Action.VIEW_PROJECT, Action.SEND_EVENTS, Action.CREATE_PROJECT}),
-    Role.ADMIN: frozenset({Action.VIEW_PROJECT, Action.SEND_EVENTS, Action.CREATE_PROJECT}),
+_EVERYONE: Final = frozenset({Action.USE_OWN, Action.SYNC})
+_DEVELOPER: Final = _EVERYONE | {Action.VIEW_PROJECT, Action.SEND_EVENTS, Action.VIEW_TEAM}
+_LEAD: Final = _DEVELOPER | {Action.VIEW_PERSON}
+_MANAGER: Final = _LEAD | {
+    Action.CREATE_PROJECTS,
+    Action.CREATE_TEAMS,
+    Action.MANAGE_PROJECT,
+    Action.MANAGE_TEAM,
+    Action.ASSIGN_PERSON,
 }
-# An admin sees every project's totals without joining it, and sends to none without joining it.
-_EVERYWHERE: Final = {Role.ADMIN: frozenset({Action.VIEW_PROJECT})}
+# An admin sees every project's and team's totals without joining it, and sends events to none
+# and reads nobody's days without joining it.
+_ADMIN: Final = _EVERYONE | {
+    Action.CREATE_PROJECTS,
+    Action.CREATE_TEAMS,
+    Action.MANAGE_PEOPLE,
+    Action.MANAGE_DEVICES,
+    Action.MANAGE_KEYS,
+    Action.MANAGE_RETENTION,
+    Action.READ_AUDIT,
+    Action.VIEW_PROJECT,
+    Action.MANAGE_PROJECT,
+    Action.VIEW_TEAM,
+    Action.MANAGE_TEAM,
+    Action.ASSIGN_PERSON,
+    Action.MANAGE_PERSON,
+    Action.REVOKE_DEVICE,
+}
+PERMISSIONS: Final[dict[Role, frozenset[Action]]] = {
+    Role.DEVELOPER: _DEVELOPER,
+    Role.LEAD: _LEAD,
+    Role.MANAGER: _MANAGER,
+    Role.ADMIN: _ADMIN,
+}
+WORKSPACE_ROLES: Final = (Role.DEVELOPER, Role.MANAGER, Role.ADMIN)
+"""What a person can be in the whole workspace; to lead there would mean to lead everybody."""
+MEMBER_ROLES: Final = (Role.DEVELOPER, Role.LEAD, Role.MANAGER)
+"""What a person can be in a team or a project."""
+
+SCOPES: Final[dict[str, type[Project | Team | Person | Device]]] = {
+    "project": Project,
+    "team": Team,
+    "person": Person,
+    "device": Device,
+}
+"""The kinds of things that are fetched through the scope, by the first word of the action."""
+# What everybody may do with what is the own.
+_OWN: Final = frozenset({Action.VIEW_PERSON, Action.REVOKE_DEVICE})
 
 
 def may(person: Person, action: Action) -> bool:
-    """Whether the person's role has the permission at all."""
-    return action in PERMISSIONS[Role(person.role)]
+    """Whether the person may do what concerns the own account, or the workspace as a whole."""
+    return action.scope in ("own", "workspace") and action in PERMISSIONS[Role(person.role)]
 
 
 def require(person: Person, action: Action) -> None:
-    """Raise Unauthorized unless the person's role has the permission."""
+    """Raise Unauthorized unless ``may``."""
     if not may(person, action):
         raise Unauthorized(f"expected a role with the permission {action}, yours is {person.role}")
 
 
-def visible(person: Person, action: Action) -> Select[Project]:
-    """The projects on which the person may do ``action``, by name."""
-    projects = select(Project).order_by(Project.name)
-    if not may(person, action):
-        return projects.where(~true())
-    if action in _EVERYWHERE.get(Role(person.role), frozenset()):
-        return projects
-    own = select(Membership.project_id).where(Membership.person_id == person.id)
-    return projects.where(Project.id.in_(own))
+def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
+    """The things on which the person may do ``action``; the one rule that everything else asks."""
+    if SCOPES.get(action.scope) is not kind:
+        raise AssertionError(f"{action} is not done to a {kind.__name__}")
+    return select(kind).where(_rule(person, action, kind))
 
 
-def may_on(session: Session, person: Person, action: Action, project: Project) -> bool:
-    """Whether the person may do ``action`` on this project."""
-    found = session.scalar(visible(person, action).where(Project.id == project.id))
-    return found is not None
+def _rule(person: Person, action: Action, kind: type[Any]) -> ColumnElement[bool]:
+    everywhere = true() if person.role == Role.ADMIN and action in _ADMIN else false()
+    if kind is Project:
+        return everywhere | Project.id.in_(
+            _member_of(ProjectMember.project_id, ProjectMember, person, action)
+        )
+    if kind is Team:
+        return everywhere | Team.id.in_(_member_of(TeamMember.team_id, TeamMember, person, action))
+    if kind is Person:
+        own = Person.id == person.id if action in _OWN else false()
+        return Person.erased_at.is_(None) & or_(everywhere, own, Person.id.in_(_under(person, action)))
+    return everywhere | (Device.person_id == person.id if action in _OWN else false())
 
 
-def project(session: Session, person: Person, action: Action, public_id: UUID) -> Project:
-    """The project, if the person may do ``action`` on it; else NotFound, whether it exists or not."""
-    found = session.scalar(visible(person, action).where(Project.public_id == public_id))
+def _member_of(column: Any, kind: type[Any], person: Person, action: Action) -> Select[Any]:
+    """The ids of the teams or projects in which the person's role has the permission."""
+    return select(column).where(kind.person_id == person.id, kind.role.in_(_roles_with(action)))
+
+
+def _under(person: Person, action: Action) -> Select[Any]:
+    """The ids of the people in the teams in which the person's role has the permission."""
+    led, member = aliased(TeamMember), aliased(TeamMember)
+    return (
+        select(member.person_id)
+        .join(led, led.team_id == member.team_id)
+        .where(led.person_id == person.id, led.role.in_(_roles_with(action)))
+    )
+
+
+def _roles_with(action: Action) -> list[str]:
+    return [role.value for role in MEMBER_ROLES if action in PERMISSIONS[role]]
+
+
+def fetch(session: Session, person: Person, action: Action, kind: type[Thing], public_id: UUID) -> Thing:
+    """The thing, if the person may do ``action`` to it; else NotFound, whether it exists or not."""
+    found = session.scalar(visible(person, action, kind).where(kind.public_id == public_id))
     if found is None:
-        raise NotFound(f"there is no project {public_id} that you have access to")
+        raise NotFound(f"there is no {action.scope} {public_id} that you have access to")
     return found
+
+
+def may_on(session: Session, person: Person, action: Action, thing: Project | Team | Person | Device) -> bool:
+    """Whether the person may do ``action`` to this thing."""
+    kind: type[Any] = type(thing)
+    return session.scalar(visible(person, action, kind).where(kind.id == thing.id)) is not None

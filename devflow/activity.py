@@ -151,7 +151,7 @@ class _Sum:
 
 def overview(session: Session, person: Person, now_ms: int, zone: ZoneInfo) -> Overview:
     """Five statements, however many projects there are."""
-    projects = session.scalars(visible(person, Action.VIEW_PROJECT)).all()
+    projects = session.scalars(visible(person, Action.VIEW_PROJECT, Project).order_by(Project.name)).all()
     today = windows.day_of(now_ms, zone)
     days = _days_until(today, TREND_DAYS)
     week = windows.window(Grain.WEEK, now_ms, zone)

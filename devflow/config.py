@@ -33,7 +33,11 @@ class Settings:
     secret_key: str = _setting(
         "DEVFLOW_SECRET_KEY",
         "",
-        "At least 32 characters that sign sessions and tokens. Empty: made once, kept in the data folder.",
+        "At least 32 random characters that the keys of the database are sealed with. Empty: made once, "
+        "kept in the data folder.",
+    )
+    old_secret_key: str = _setting(
+        "DEVFLOW_OLD_SECRET_KEY", "", "The secret before, for the one start that changes it."
     )
     public_url: str = _setting(
         "DEVFLOW_PUBLIC_URL",
@@ -71,8 +75,6 @@ class Settings:
             raise Invalid(
                 f"DEVFLOW_IDLE_LIMIT_S: expected whole seconds from 1 to 86400, got {self.idle_limit!r}"
             )
-        if 0 < len(self.secret_key) < 32:
-            raise Invalid(f"DEVFLOW_SECRET_KEY: expected at least 32 characters, got {len(self.secret_key)}")
         if (
             urlsplit(self.public_url).scheme not in ("http", "https")
             or not urlsplit(self.public_url).hostname

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from devflow import crypto, workspace
+from devflow import keys, workspace
 from devflow.config import Settings
+from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.rollups import Calendar
 
@@ -26,15 +27,13 @@ class Context:
     database: Database
     server_id: UUID
     calendar: Calendar
-    cookie_key: bytes
-    token_key: bytes
+    vault: Vault
     now: Callable[[], int]
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:
         """Open what the settings name; the database must be migrated. Raise Invalid if it is not."""
         settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        master = crypto.master_key(settings.secret_key, settings.data_path)
         database = Database(settings.database)
         with database.reading() as session:
             server_id = workspace.server_id(session)
@@ -43,7 +42,6 @@ class Context:
             database=database,
             server_id=server_id,
             calendar=Calendar(settings.zone, settings.idle_limit_ms),
-            cookie_key=crypto.derive(master, "cookie"),
-            token_key=crypto.derive(master, "token"),
+            vault=keys.open_vault(database, settings),
             now=now,
         )

@@ -6,7 +6,6 @@ anything twice changes nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,8 +14,11 @@ from uuid import UUID
 from sqlalchemy import exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from devflow import access, db, rollups, wire
+from devflow import access, audit, db, rollups, wire
 from devflow.access import Action
+from devflow.accounts import people
+from devflow.audit import Act, Actor
+from devflow.crypto import Vault
 from devflow.errors import Invalid
 from devflow.models import Device, Event, File, Person, PersonAuthor, Project
 from devflow.rollups import NOBODY, TYPE_NUMBER, Calendar, Touched
@@ -27,13 +29,19 @@ from devflow.wire import ErrorCode, Received, Refusal
 class Sender:
     """Who sends, and from which PC: out of the token, not out of the batch."""
 
-    person: Person
+    by: Actor
     device: Device
 
+    @property
+    def person(self) -> Person:
+        return self.by.who()
 
-def accept(
-    session: Session, sender: Sender, batch: wire.Batch, calendar: Calendar, now_ms: int
-) -> wire.BatchResult:
+    @property
+    def vault(self) -> Vault:
+        return self.by.vault
+
+
+def accept(session: Session, sender: Sender, batch: wire.Batch, calendar: Calendar) -> wire.BatchResult:
     """Take a batch. Every id sent stands in exactly one list of the answer; the caller commits first."""
     received, refusals = _judge(batch, sender)
     projects = _projects(session, sender.person, received)
@@ -44,14 +52,23 @@ def accept(
     db.lock(session, db.Lock.NOBODYS_CELLS, {projects[event.project_id].id for _, event in received})
     stored = _stored(session, [event.id for _, event in received])
     known, new = _split(received, lambda event: event.id in stored)
-    same, other = _split(known, lambda event: _is_same(stored[event.id], event, projects))
+    same, other = _split(known, lambda event: _is_same(sender.vault, stored[event.id], event, projects))
     refusals += [_refuse(i, e, ErrorCode.CONFLICT, _CONFLICT) for i, e in other]
 
     authors = set(session.scalars(select(PersonAuthor.author_key).filter_by(person_id=sender.person.id)))
-    rows = _rows(session, [event for _, event in new], sender, projects, authors, now_ms)
+    rows = _rows(session, [event for _, event in new], sender, projects, authors)
     touched = _insert(session, rows) + _claim(session, same, stored, sender.person, authors)
     rollups.recount(session, touched, calendar)
-    session.execute(update(Device).where(Device.id == sender.device.id).values(last_seen_at=now_ms))
+    session.execute(update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms))
+    if other:
+        audit.record(
+            session,
+            sender.by,
+            Act.EVENTS_CONFLICT,
+            sender.device.public_id,
+            is_refused=True,
+            events=[event.id for _, event in other],
+        )
     return wire.BatchResult(
         success=not refusals,
         synced_ids=list(dict.fromkeys(str(event.id) for _, event in same + new)),
@@ -59,6 +76,8 @@ def accept(
     )
 
 
+DATA: Final = "events.data"
+PATH: Final = "files.path"
 _Indexed = tuple[int, Received]
 _NO_PROJECT: Final = (
     "expected a project that you send to; there is none with this id that you are a member of"
@@ -114,7 +133,7 @@ def _refuse(
 def _projects(session: Session, person: Person, received: Sequence[_Indexed]) -> dict[UUID, Project]:
     """The projects named that the person may send to."""
     named = {event.project_id for _, event in received}
-    allowed = access.visible(person, Action.SEND_EVENTS).where(Project.public_id.in_(named))
+    allowed = access.visible(person, Action.SEND_EVENTS, Project).where(Project.public_id.in_(named))
     return {project.public_id: project for project in session.scalars(allowed)}
 
 
@@ -145,14 +164,15 @@ def _stored(session: Session, ids: Iterable[UUID]) -> dict[UUID, Any]:
     return {UUID(bytes=row.event_id): row for row in rows}
 
 
-def _is_same(row: Any, event: Received, projects: dict[UUID, Project]) -> bool:
+def _is_same(vault: Vault, row: Any, event: Received, projects: dict[UUID, Project]) -> bool:
     """Whether the stored row says what the event says; who saw it, and in which order, may differ."""
-    return (row.timestamp, row.project_id, row.event_type, row.data) == (
+    if not row.data:  # erased at somebody's wish: nothing is left that could contradict
+        return True
+    return (row.timestamp, row.project_id, row.event_type) == (
         event.timestamp,
         projects[event.project_id].id,
         TYPE_NUMBER[event.event_type],
-        event.data_json,
-    )
+    ) and vault.open(DATA, row.event_id, row.data) == event.data_json
 
 
 def _rows(
@@ -161,17 +181,16 @@ def _rows(
     sender: Sender,
     projects: dict[UUID, Project],
     authors: set[bytes],
-    now_ms: int,
 ) -> list[dict[str, Any]]:
     """Rows of ``events``, each id once."""
     unique = {event.id: event for event in events}
     paths = {(projects[e.project_id].id, path) for e in unique.values() for path in wire.paths_of(e.data)}
-    file_ids = _file_ids(session, paths)
+    file_ids = _file_ids(session, sender.vault, paths)
     rows = []
     for event in unique.values():
         project_id = projects[event.project_id].id
         author = wire.author_of(event.data)
-        author_key = None if author is None else bytes.fromhex(author)
+        author_key = None if author is None else people.author_key(sender.vault, bytes.fromhex(author))
         is_own = not wire.names_author(event.data) or author_key in authors
         insertions, deletions = _lines(event.data)
         rows.append(
@@ -182,8 +201,8 @@ def _rows(
                 "device_id": sender.device.id,
                 "local_id": event.local_id,
                 "event_type": TYPE_NUMBER[event.event_type],
-                "data": event.data_json,
-                "received_at": now_ms,
+                "data": sender.vault.seal(DATA, event.id.bytes, event.data_json),
+                "received_at": sender.by.now_ms,
                 "person_id": sender.person.id if is_own else None,
                 "author_key": author_key,
                 "insertions": insertions,
@@ -227,13 +246,16 @@ def _claim(
     ]
 
 
-def add_authors(session: Session, person: Person, keys: Iterable[bytes], calendar: Calendar) -> None:
+def add_authors(session: Session, by: Actor, wire_keys: Iterable[bytes], calendar: Calendar) -> None:
     """From now on these author keys are the person, also in what the own PCs have already sent.
 
     Raise Invalid if a key is somebody else's. The caller commits.
     """
-    keys = set(keys)
+    person = by.who()
+    keys = {people.author_key(by.vault, key) for key in wire_keys}
     _lock_person(session, person)
+    known = select(PersonAuthor.author_key).where(PersonAuthor.author_key.in_(keys))
+    is_new = bool(keys - set(session.scalars(known)))
     db.insert_new(
         session,
         PersonAuthor,
@@ -245,6 +267,8 @@ def add_authors(session: Session, person: Person, keys: Iterable[bytes], calenda
     if session.scalar(select(exists().where(others))):
         raise Invalid("expected author addresses of your own, got one that another person here has")
     _claim_sent(session, person, keys, calendar)
+    if is_new:
+        audit.record(session, by, Act.AUTHORS_TOLD, person.public_id)
 
 
 def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Calendar) -> None:
@@ -261,16 +285,20 @@ def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Ca
     )
 
 
-def _file_ids(session: Session, paths: set[tuple[int, str]]) -> dict[tuple[int, str], int]:
+def _file_ids(session: Session, vault: Vault, paths: set[tuple[int, str]]) -> dict[tuple[int, str], int]:
     """The File id of every (project id, path); new ones are made."""
-    keys = {(project_id, path): _path_key(path) for project_id, path in paths}
+    keys = {pair: file_key(vault, *pair) for pair in paths}
     ids = _find_files(session, keys)
     missing = sorted(keys.keys() - ids.keys())
     db.insert_new(
         session,
         File,
         [
-            {"project_id": project_id, "path_key": keys[project_id, path], "path": path}
+            {
+                "project_id": project_id,
+                "path_key": keys[project_id, path],
+                "path": vault.seal(PATH, keys[project_id, path], path.encode()),
+            }
             for project_id, path in missing
         ],
         unique=["project_id", "path_key"],
@@ -278,15 +306,20 @@ def _file_ids(session: Session, paths: set[tuple[int, str]]) -> dict[tuple[int, 
     return ids | _find_files(session, {pair: keys[pair] for pair in missing})
 
 
+def file_key(vault: Vault, project_id: int, path: str) -> bytes:
+    """What a path is found by; another one in each project, so that files of two cannot be matched."""
+    return vault.key_of(PATH, project_id.to_bytes(8, "big") + path.encode())
+
+
 def _find_files(session: Session, keys: dict[tuple[int, str], bytes]) -> dict[tuple[int, str], int]:
-    by_key = {(project_id, key): (project_id, path) for (project_id, path), key in keys.items()}
+    pair_of = {key: pair for pair, key in keys.items()}
     found: dict[tuple[int, str], int] = {}
-    for chunk in _chunks(sorted(by_key), 10_000):
+    for chunk in _chunks(sorted(pair_of), 10_000):
         by_project: dict[int, list[bytes]] = {}
-        for project_id, key in chunk:
-            by_project.setdefault(project_id, []).append(key)
+        for key in chunk:
+            by_project.setdefault(pair_of[key][0], []).append(key)
         rows = session.execute(
-            select(File.id, File.project_id, File.path_key).where(
+            select(File.id, File.path_key).where(
                 or_(
                     *(
                         (File.project_id == project_id) & File.path_key.in_(wanted)
@@ -295,12 +328,8 @@ def _find_files(session: Session, keys: dict[tuple[int, str], bytes]) -> dict[tu
                 )
             )
         )
-        found.update({by_key[row.project_id, row.path_key]: row.id for row in rows})
+        found.update({pair_of[row.path_key]: row.id for row in rows})
     return found
-
-
-def _path_key(path: str) -> bytes:
-    return hashlib.sha256(path.encode()).digest()[:16]
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

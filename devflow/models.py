@@ -1,7 +1,9 @@
 """The server's tables.
 
 Integer keys inside, UUIDs (``public_id``) outside. All times are Unix milliseconds UTC. Ids of
-events are 16 bytes, and names that repeat - files above all - are rows of their own.
+events are 16 bytes, and names that repeat - files above all - are rows of their own. What is
+"sealed" is encrypted for its very row (``crypto.Vault``), and what is a "key" of a text is its
+keyed hash.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Role(StrEnum):
 
 
 class Workspace(Base):
-    """One row: who this server is, and the calendar its rollups were made with."""
+    """One row: who this server is, the calendar of its rollups, and the end of its audit trail."""
 
     __tablename__ = "workspace"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -56,24 +58,51 @@ class Workspace(Base):
     server_id: Mapped[UUID] = mapped_column(Uuid)
     timezone: Mapped[str] = mapped_column(String(64))
     idle_limit_ms: Mapped[int] = mapped_column(BigInteger)
+    # What the wrapping key of ``keys`` is drawn with from the operator's secret (PBKDF2).
+    kdf_salt: Mapped[bytes] = mapped_column(LargeBinary(16))
+    kdf_iterations: Mapped[int] = mapped_column(BigInteger)
+    # The number and hash of the last audit entry, sealed: a trail cut short does not fit it.
+    audit_count: Mapped[int] = mapped_column(BigInteger)
+    audit_head: Mapped[bytes] = mapped_column(LargeBinary(32))
+    audit_seal: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class Key(Base):
+    """A random key, sealed by the wrapping key; ``retired_at`` once a newer one does its work."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(8))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    retired_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Person(Base):
+    """Somebody with an account. ``role`` is the one in the workspace; teams and projects give their own.
+
+    Once ``erased_at`` is set nothing here says who it was; the row stays for the totals' sake.
+    """
+
     __tablename__ = "people"
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
-    email: Mapped[str] = mapped_column(String(320), unique=True)  # as written, lower case
+    email_key: Mapped[bytes | None] = mapped_column(LargeBinary(16), unique=True)  # of the lower-case address
+    email: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
     name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(16))
-    # Stands in every session and access token; moving it ends them all.
+    # Stands in every session and grant; moving it ends them all.
     token_version: Mapped[int] = mapped_column(BigInteger, default=1)
     created_at: Mapped[int] = mapped_column(BigInteger)
+    deactivated_at: Mapped[int | None] = mapped_column(BigInteger)
+    erased_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class PersonAuthor(Base):
-    """An author key (``wire.author_key``) that is this person; a key is one person's only."""
+    """An author key (``wire.author_key``, hashed with our key) that is this person and nobody else."""
 
     __tablename__ = "person_authors"
 
@@ -81,13 +110,66 @@ class PersonAuthor(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
 
 
-class SetupLink(Base):
-    """The one-time link that makes the first account; only the token's hash is kept."""
+class SecondFactor(Base):
+    """A person's TOTP secret (RFC 6238), in force once ``confirmed_at`` is set."""
 
-    __tablename__ = "setup_links"
+    __tablename__ = "second_factors"
+
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    secret: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    confirmed_at: Mapped[int | None] = mapped_column(BigInteger)
+    last_step: Mapped[int] = mapped_column(BigInteger)  # a code is good once: later ones have later steps
+
+
+class RecoveryCode(Base):
+    """A code that stands in for the second factor once; used ones are deleted."""
+
+    __tablename__ = "recovery_codes"
+
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+
+
+class Link(Base):
+    """A link that works once: to make the first account, to accept an invitation, to set a new password.
+
+    Only the token's hash is kept. ``person_id`` is whose password it is; ``role``, ``team_id`` and
+    ``project_id`` are what an invitation gives.
+    """
+
+    __tablename__ = "links"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    purpose: Mapped[str] = mapped_column(String(8))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    role: Mapped[str | None] = mapped_column(String(16))
+    team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"))
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
     created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class BrowserSession(Base):
+    """A browser that is signed in; the cookie has the token, the row its hash.
+
+    ``needs_code`` while the second factor is still to come: such a session opens nothing else.
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    token_version: Mapped[int] = mapped_column(BigInteger)
+    needs_code: Mapped[bool]
+    browser: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Device(Base):
@@ -104,20 +186,91 @@ class Device(Base):
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class Grant(Base):
+    """What one log-in gave a program: a family of refresh tokens of which one is good at a time.
+
+    ``current`` is the number of that token, ``parent`` of the one it was given for. Until
+    ``is_confirmed`` - the current one, or its access token, was seen - the answer that carried it
+    may have been lost, and the parent is good once more. Any other token is a stolen one.
+    """
+
+    __tablename__ = "grants"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
+    device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+    token_version: Mapped[int] = mapped_column(BigInteger)  # the person's when it was given
+    current: Mapped[int] = mapped_column(BigInteger)
+    parent: Mapped[int] = mapped_column(BigInteger)
+    is_confirmed: Mapped[bool]
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
 class RefreshToken(Base):
-    """A refresh token's hash, until it expires; it is good for one use."""
+    """A refresh token's hash and its number in the grant, until it expires."""
 
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"), index=True)
-    device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"))
-    token_version: Mapped[int] = mapped_column(BigInteger)  # the person's when it was issued
+    grant_id: Mapped[int] = mapped_column(ForeignKey("grants.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
-    used_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Pairing(Base):
+    """A PC that asks to be let in by a code that its owner approves in the browser (after RFC 8628)."""
+
+    __tablename__ = "pairings"
+
+    secret_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    device_public_id: Mapped[UUID] = mapped_column(Uuid)
+    device_name: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))  # approved it
+    denied_at: Mapped[int | None] = mapped_column(BigInteger)
+    grant_id: Mapped[int | None] = mapped_column(ForeignKey("grants.id", ondelete="CASCADE"))
+
+
+class DeletionRequest(Base):
+    """A person's wish to be deleted; carried out by an admin, or by itself when it is due."""
+
+    __tablename__ = "deletion_requests"
+
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    asked_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class Team(Base):
+    """Who works together."""
+
+    __tablename__ = "teams"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class TeamMember(Base):
+    __tablename__ = "team_members"
+
+    team_id: Mapped[int] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    role: Mapped[str] = mapped_column(String(16))
 
 
 class Project(Base):
+    """What is worked on."""
+
     __tablename__ = "projects"
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -128,17 +281,40 @@ class Project(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class Membership(Base):
-    __tablename__ = "memberships"
+class ProjectMember(Base):
+    __tablename__ = "project_members"
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     person_id: Mapped[int] = mapped_column(
         ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True
     )
+    role: Mapped[str] = mapped_column(String(16))
+
+
+class AuditEntry(Base):
+    """One act, for good: triggers refuse to change or delete it. ``audit.py`` says how entries are chained.
+
+    People and things stand here by public id alone, so that erasing a person leaves no name behind.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (
+        Index("ix_audit_actor_id", "actor", "id"),
+        Index("ix_audit_subject_id", "subject", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[UUID | None] = mapped_column(Uuid)  # None: the server itself, or nobody known
+    act: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[UUID | None] = mapped_column(Uuid)
+    is_refused: Mapped[bool]
+    detail: Mapped[str] = mapped_column(Text)  # JSON
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
 
 
 class File(Base):
-    """A path of a project; ``path_key`` is 16 bytes of its SHA-256, since paths outgrow an index."""
+    """A path of a project; ``path_key`` is its keyed hash, since the path is sealed."""
 
     __tablename__ = "files"
     __table_args__ = (UniqueConstraint("project_id", "path_key"),)
@@ -146,13 +322,14 @@ class File(Base):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     path_key: Mapped[bytes] = mapped_column(LargeBinary(16))
-    path: Mapped[str] = mapped_column(Text)
+    path: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
 
 
 class Event(Base):
-    """An accepted event, as it came; the columns after ``data`` are what rollups read.
+    """An accepted event; the columns after ``data`` are what rollups read.
 
-    ``person_id`` is who did it: null where that is nobody who told this server that it was they.
+    ``data`` is sealed, and empty where it was erased. ``person_id`` is who did it: null where that
+    is nobody who told this server that it was they.
     """
 
     __tablename__ = "events"

@@ -14,8 +14,11 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from devflow import accounts, db, rollups
+from devflow import audit, db, keys, rollups
+from devflow.accounts import links
+from devflow.audit import Act, Actor
 from devflow.config import Settings
+from devflow.crypto import Vault
 from devflow.db import Database, Lock
 from devflow.errors import Invalid
 from devflow.models import Workspace
@@ -37,9 +40,9 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
         migrate(database)
         with database.writing() as session:
             db.lock(session, Lock.START)
-            _ensure(session, settings)
+            ensure(session, settings, now_ms)
             rollups.adopt(session, Calendar(settings.zone, settings.idle_limit_ms))
-            return accounts.open_setup(session, now_ms)
+            return links.open_setup(session, now_ms)
     finally:
         database.close()
 
@@ -84,13 +87,25 @@ def server_id(session: Session) -> UUID:
     return found
 
 
-def _ensure(session: Session, settings: Settings) -> None:
-    if session.get(Workspace, 1) is None:
-        session.add(
-            Workspace(
-                id=1,
-                server_id=uuid4(),
-                timezone=settings.timezone,
-                idle_limit_ms=settings.idle_limit_ms,
-            )
-        )
+def ensure(session: Session, settings: Settings, now_ms: int) -> None:
+    """Make the workspace and its keys, or seal the keys under the secret of today. The caller commits."""
+    workspace = session.get(Workspace, 1)
+    secrets = keys.secrets_of(settings, may_make=workspace is None)
+    if workspace is not None:
+        keys.adopt(session, workspace, secrets)
+        return
+    workspace = Workspace(
+        id=1,
+        server_id=uuid4(),
+        timezone=settings.timezone,
+        idle_limit_ms=settings.idle_limit_ms,
+        audit_count=0,
+        audit_head=b"",
+        audit_seal=b"",
+        **keys.new_kdf(),
+    )
+    session.add(workspace)
+    session.flush()
+    vault = Vault(keys.make(session, workspace, secrets[0], now_ms))
+    audit.begin(workspace, vault)
+    audit.record(session, Actor(None, now_ms, vault), Act.WORKSPACE_MADE)

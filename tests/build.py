@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,11 +16,23 @@ from msgspec import Raw
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import accounts, ingest, rollups, wire, workspace
+from devflow import audit, ingest, keys, rollups, wire, workspace
+from devflow.accounts import devices, people
+from devflow.audit import Actor
 from devflow.config import Settings
 from devflow.context import Context
+from devflow.crypto import Vault
 from devflow.db import Database
-from devflow.models import Device, Membership, Person, Project, Role
+from devflow.models import (
+    Device,
+    Person,
+    Project,
+    ProjectMember,
+    Role,
+    Team,
+    TeamMember,
+    Workspace,
+)
 from devflow.rollups import Calendar
 
 MINUTE_MS: Final = 60_000
@@ -29,6 +41,7 @@ DAY_MS: Final = 24 * HOUR_MS
 NOW_MS: Final = int(datetime(2026, 11, 19, 15, 30, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1_000)
 """A Thursday afternoon, the time on every test's clock."""
 PASSWORD: Final = "correct horse battery"
+SECRET: Final = "kV3m9-Qx7_tB2wLr8sYd4NzHf6Jc1pGa"
 STRANGER: Final = wire.author_key("stranger@example.net")
 _numbers = itertools.count(1)
 
@@ -53,23 +66,50 @@ class World:
     """A workspace of people and projects on a real database; nothing in it but what a test asked for."""
 
     database: Database
+    vault: Vault
     calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("UTC"), 15 * MINUTE_MS))
     now_ms: int = NOW_MS
 
     @classmethod
     def of(cls, context: Context) -> World:
-        return cls(context.database, context.calendar, context.now())
+        return cls(context.database, context.vault, context.calendar, context.now())
+
+    @classmethod
+    def on(cls, database: Database) -> World:
+        """On a migrated database without a workspace, whose secret is drawn out in one round."""
+        with database.writing() as session:
+            made = Workspace(
+                id=1,
+                server_id=uuid4(),
+                timezone="UTC",
+                idle_limit_ms=15 * MINUTE_MS,
+                kdf_salt=b"salt",
+                kdf_iterations=1,
+                audit_count=0,
+                audit_head=b"",
+                audit_seal=b"",
+            )
+            session.add(made)
+            session.flush()
+            vault = Vault(keys.make(session, made, SECRET.encode(), NOW_MS))
+            audit.begin(made, vault)
+        return cls(database, vault)
+
+    def by(self, session: Session, member: Member | None = None) -> Actor:
+        """The member, or nobody known, acting now."""
+        person = None if member is None else session.get_one(Person, member.id)
+        return Actor(person, self.now_ms, self.vault)
 
     def person(self, name: str, role: Role = Role.DEVELOPER) -> Member:
         """A person with a PC, whose address is the name in lower case and whose password is PASSWORD."""
         with self.database.writing() as session:
-            accounts.create_person(
+            people.create(
                 session,
+                self.by(session),
                 name=name,
                 email=f"{name.lower()}@example.org",
                 password=PASSWORD,
                 role=role,
-                now_ms=self.now_ms,
             )
         return self.member(name)
 
@@ -78,21 +118,42 @@ class World:
         with self.database.writing() as session:
             person = session.scalars(select(Person).filter_by(name=name)).one()
             device = session.scalars(select(Device).filter_by(person_id=person.id)).first()
-            return _member(person, device or accounts.enrol(session, person, uuid4(), "a PC", self.now_ms))
+            return self._member(person, device or self._enrol(session, person, "a PC"))
 
     def second_device(self, member: Member) -> Member:
         with self.database.writing() as session:
             person = session.get_one(Person, member.id)
-            return _member(person, accounts.enrol(session, person, uuid4(), "another PC", self.now_ms))
+            return self._member(person, self._enrol(session, person, "another PC"))
 
-    def project(self, name: str, *members: Member) -> Project:
+    def _enrol(self, session: Session, person: Person, name: str) -> Device:
+        return devices.enrol(session, Actor(person, self.now_ms, self.vault), person, uuid4(), name)
+
+    def _member(self, person: Person, device: Device) -> Member:
+        email = people.email_of(self.vault, person)
+        return Member(person.id, device.id, person.public_id, device.public_id, email)
+
+    def project(self, name: str, *members: Member, role: Role = Role.DEVELOPER) -> Project:
         with self.database.writing() as session:
             session.expire_on_commit = False
             project = Project(public_id=uuid4(), name=name, created_at=self.now_ms)
             session.add(project)
             session.flush()
-            session.add_all(Membership(project_id=project.id, person_id=member.id) for member in members)
+            session.add_all(
+                ProjectMember(project_id=project.id, person_id=member.id, role=role) for member in members
+            )
             return project
+
+    def team(self, name: str, members: Mapping[Member, Role]) -> Team:
+        with self.database.writing() as session:
+            session.expire_on_commit = False
+            team = Team(public_id=uuid4(), name=name, created_at=self.now_ms)
+            session.add(team)
+            session.flush()
+            session.add_all(
+                TeamMember(team_id=team.id, person_id=member.id, role=role)
+                for member, role in members.items()
+            )
+            return team
 
     def event(
         self, member: Member, project: Project, data: wire.EventData, at: int, event_id: UUID | None = None
@@ -116,10 +177,10 @@ class World:
     def accept(
         self, session: Session, member: Member, events: Sequence[wire.SyncEvent | bytes]
     ) -> wire.BatchResult:
-        sender = ingest.Sender(session.get_one(Person, member.id), session.get_one(Device, member.device))
+        sender = ingest.Sender(self.by(session, member), session.get_one(Device, member.device))
         raw = [Raw(event if isinstance(event, bytes) else wire.encode(event)) for event in events]
         batch = wire.decode_batch(wire.encode(wire.Batch(events=raw, device_id=member.device_id)))
-        return ingest.accept(session, sender, batch, self.calendar, self.now_ms)
+        return ingest.accept(session, sender, batch, self.calendar)
 
     def report(self, member: Member, project: Project, *deeds: tuple[int, wire.EventData]) -> None:
         """Send what the PC saw, each with its time in Unix milliseconds, in as many batches as needed."""
@@ -182,10 +243,6 @@ def more_files(author: str, *paths: str) -> wire.CommitFiles:
     """The second part of a commit that no other one has."""
     changes = [wire.FileChange(path=path, insertions=1, deletions=0) for path in paths]
     return wire.CommitFiles(sha=f"{next(_numbers):040x}", author=author, part=2, files=changes)
-
-
-def _member(person: Person, device: Device) -> Member:
-    return Member(person.id, device.id, person.public_id, device.public_id, person.email)
 
 
 def _fact_id(data: wire.EventData) -> UUID | None:

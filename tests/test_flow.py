@@ -20,6 +20,11 @@ import requests
 from mcp import ClientSession, StdioServerParameters, stdio_client
 from sqlalchemy import MetaData, create_engine, select
 
+from devflow import keys
+from devflow.config import Settings
+from devflow.db import Database
+from devflow.ingest import DATA, PATH
+from devflow.models import Event, File
 from tests.cli import Cli
 from tests.recorder import recording
 from tests.repo import Repo
@@ -65,6 +70,17 @@ def tables(server: ServerProcess) -> dict[str, list[Any]]:
         }
     engine.dispose()
     return found
+
+
+def opened_texts(server: ServerProcess) -> bytes:
+    """What the server has sealed, opened: paths and event data."""
+    database = Database(server.database_url)
+    vault = keys.open_vault(database, Settings(data_dir=str(server.data_dir)))
+    with database.reading() as session:
+        texts = [vault.open(PATH, file.path_key, file.path) for file in session.scalars(select(File))]
+        texts += [vault.open(DATA, event.event_id, event.data) for event in session.scalars(select(Event))]
+    database.close()
+    return b"\n".join(texts)
 
 
 def test_a_history_reaches_the_page_with_the_numbers_git_tells(
@@ -246,9 +262,11 @@ def test_what_stands_in_files_and_messages_never_leaves_the_pc(visitor: Visitor,
     kept = b"".join(path.read_bytes() for path in cli.home.path.rglob("*") if path.is_file())
     assert b"file1.py" in kept
     held = repr(tables(visitor.server)).encode()
-    assert b"file1.py" in held
+    assert b"file1.py" not in held
+    opened = opened_texts(visitor.server)
+    assert b"file1.py" in opened
     log = visitor.server.printed().encode()
-    for place in (*recorder.seen, kept, held, log, status.encode()):
+    for place in (*recorder.seen, kept, held, opened, log, status.encode()):
         assert MARKER.encode() not in place
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,14 +12,14 @@ from sqlalchemy import inspect, select
 from devflow.db import Database
 from devflow.models import Workspace
 from tests import postgres as postgres_server
+from tests.build import World
 
 
 @pytest.mark.parametrize("visit", ["first", "second"])
 def test_a_test_sees_no_row_of_another(database: Database, visit: str) -> None:
     with database.reading() as session:
         assert session.scalars(select(Workspace)).all() == []
-    with database.writing() as session:
-        session.add(Workspace(id=1, server_id=uuid4(), timezone="UTC", idle_limit_ms=900_000))
+    World.on(database)
 
 
 def test_the_database_is_of_the_kind_asked_for(database: Database, backend: str) -> None:

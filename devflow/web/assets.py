@@ -9,11 +9,14 @@ from typing import Any, Final
 
 from flask import Flask, Response, request
 
+from devflow.web import guard
+
 YEAR_S: Final = 365 * 86_400
 
 
 def init_app(app: Flask) -> None:
     folder = Path(str(app.static_folder))
+    guard.public("style sheets, scripts and icons are the same for everybody")(app.view_functions["static"])
 
     @functools.cache
     def content_hash(filename: str) -> str:

@@ -19,10 +19,6 @@ TOKEN_BLUEPRINTS: Final = frozenset({"api"})
 def init_app(app: Flask) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=wire.MAX_BODY_BYTES,  # of forms too: files sent along would fill the disk
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_NAME="devflow",
-        SESSION_COOKIE_SECURE=app.extensions["devflow"].settings.public_url.startswith("https:"),
     )
     app.before_request(refuse_foreign_posts)
     app.after_request(add_headers)

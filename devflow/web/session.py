@@ -1,63 +1,76 @@
-"""Who is signed in to the browser, by Flask-Login."""
+"""Who is signed in to the browser: Flask-Login on top of sessions that the server keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-from uuid import UUID
+from typing import cast
 
-import flask_login
-from flask import Flask, redirect, request, url_for
-from flask import session as cookie
-from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
-from sqlalchemy import select
+from flask import Flask, Response, redirect, request, url_for
+from flask_login import LoginManager, UserMixin, current_user
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from devflow.accounts import sessions
+from devflow.accounts.sessions import SignedIn
 from devflow.models import Person
 from devflow.web import current, htmx
+from devflow.web.current import context, now
 
-View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
+class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+    """The signed-in person for the length of a request."""
 
-class SignedIn(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """The signed-in person for the length of a request; the id in the cookie ends with the token version."""
-
-    def __init__(self, person: Person) -> None:
-        self.person = person
-
-    def get_id(self) -> str:
-        return f"{self.person.public_id}:{self.person.token_version}"
+    def __init__(self, found: SignedIn) -> None:
+        self.found = found
 
 
 def init_app(app: Flask) -> None:
     # No context processor: it would load the person for every template, the page of a fault too.
     manager = LoginManager(app, add_context_processor=False)
-    manager.session_protection = None  # binds to address and browser name, which change on the way to work
-    manager.user_loader(_load)
-    manager.unauthorized_handler(_ask_to_sign_in)
+    manager.session_protection = None  # of Flask's own session, which is not used
+    manager.request_loader(_load)
     app.add_template_global(signed_in, "signed_in")
 
 
-def login_required(view: View) -> View:
-    """Ask a stranger to sign in, and come back then."""
-    return cast(View, flask_login.login_required(view))
+def cookie_name(name: str = "devflow") -> str:
+    """``__Host-`` where it can be: no other host of the domain, and no plain http, can set such a cookie."""
+    return f"__Host-{name}" if is_https() else name
 
 
-def sign_in(person: Person) -> None:
-    """Begin a new session; nothing of the one before it, which somebody else may have planted, stays."""
-    cookie.clear()
-    login_user(SignedIn(person))
+def is_https() -> bool:
+    return context().settings.public_url.startswith("https:")
 
 
-def sign_out() -> None:
-    logout_user()
-    cookie.clear()
+def set_cookie(response: Response, name: str, value: str, max_age_s: int) -> None:
+    response.set_cookie(
+        cookie_name(name),
+        value,
+        max_age=max_age_s,
+        secure=is_https(),
+        httponly=True,
+        samesite="Lax",
+        path="/",
+    )
+
+
+def token() -> str:
+    """What the browser has to show for itself, empty if nothing."""
+    return request.cookies.get(cookie_name(), "")
+
+
+def keep(response: Response, session_token: str) -> Response:
+    """Hand a new session to the browser, in the place of the one it had."""
+    set_cookie(response, "devflow", session_token, sessions.LIFETIME_MS // 1_000)
+    return response
+
+
+def forget(response: Response) -> Response:
+    response.delete_cookie(cookie_name(), secure=is_https(), httponly=True, samesite="Lax", path="/")
+    return response
 
 
 def viewer() -> Person:
-    """The signed-in person, in the request's session; only behind ``login_required``."""
-    return cast(SignedIn, current_user).person
+    """The signed-in person, in the request's session; only behind ``needs``."""
+    return cast(User, current_user).found.person
 
 
 def signed_in() -> Person | None:
@@ -65,18 +78,28 @@ def signed_in() -> Person | None:
     return viewer() if current_user.is_authenticated else None
 
 
-def _load(cookie_id: str) -> SignedIn | None:
-    public_id, _, version = cookie_id.partition(":")
-    person = current.session().scalar(select(Person).where(Person.public_id == UUID(public_id)))
-    if person is None or str(person.token_version) != version:
-        return None
-    return SignedIn(person)
+def caller(writing: Session) -> Person | None:
+    """The signed-in person, looked for anew in this transaction."""
+    found = sessions.find(writing, token(), now())
+    return None if found is None else found.person
 
 
-def _ask_to_sign_in() -> WerkzeugResponse:
+def ask_to_sign_in() -> Response | WerkzeugResponse:
+    """Send a stranger to sign in, and back here then."""
     address = url_for(
         "pages.sign_in", next=request.full_path.rstrip("?") if request.method == "GET" else None
     )
     if htmx.target() is not None:
         return htmx.redirect(address, 401)
     return redirect(address)
+
+
+def _load(_request: object) -> User | None:
+    if not token():
+        return None
+    found = sessions.find(current.session(), token(), now())
+    if found is None:
+        return None
+    if sessions.is_due(found, now()):
+        context().database.transact(lambda writing: sessions.touch(writing, found, now()))
+    return User(found)

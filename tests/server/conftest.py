@@ -11,7 +11,7 @@ from tests.build import World
 
 @pytest.fixture
 def world(database: Database) -> World:
-    return World(database)
+    return World.on(database)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from devflow import ingest, projects, wire
 from devflow.errors import Invalid
-from devflow.models import Event, Person, Role
+from devflow.models import Event, Role
 from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_rollups import recounted, stored
 
@@ -41,13 +41,12 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
     world.refresh()
     with world.reading() as session:
         assert session.scalar(select(func.count()).select_from(Event)) == 3 * len(batches)
-        assert stored(session) == recounted(session, world.calendar)
+        assert stored(session) == recounted(session, world.calendar, world.vault)
 
 
 def add_authors(world: World, member: Member, *keys: str) -> None:
     def work(session: Session) -> None:
-        person = session.get_one(Person, member.id)
-        ingest.add_authors(session, person, map(bytes.fromhex, keys), world.calendar)
+        ingest.add_authors(session, world.by(session, member), map(bytes.fromhex, keys), world.calendar)
 
     world.database.transact(work)
 
@@ -88,7 +87,7 @@ def test_addresses_told_and_commits_claimed_during_uploads_equal_a_recount(world
         done.result()
     world.refresh()
     with world.reading() as session:
-        assert stored(session) == recounted(session, world.calendar)
+        assert stored(session) == recounted(session, world.calendar, world.vault)
 
 
 @pytest.mark.parametrize("backend", ["postgres"])  # on SQLite one waits before it has begun
@@ -97,7 +96,7 @@ def test_of_two_people_who_tell_the_same_address_at_once_one_is_refused(world: W
     key = wire.author_key("shared@example.org")
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:
-            ingest.add_authors(session, session.get_one(Person, ada.id), [bytes.fromhex(key)], world.calendar)
+            ingest.add_authors(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
             told = pool.submit(add_authors, world, ben, key)
             wait_for_a_lock(world)
         with pytest.raises(Invalid, match="another person"):
@@ -109,7 +108,7 @@ def test_of_two_projects_of_one_name_at_once_the_second_is_refused_in_words(worl
     ada = world.person("Ada", Role.MANAGER)
 
     def create(session: Session) -> None:
-        projects.create(session, session.get_one(Person, ada.id), "one", NOW_MS)
+        projects.create(session, world.by(session, ada), "one")
 
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:

@@ -14,7 +14,7 @@ from devflow import workspace
 from devflow.config import Settings
 from devflow.db import Database
 from devflow.errors import Invalid
-from devflow.models import Base, SetupLink, Workspace
+from devflow.models import Base, Link, Workspace
 
 
 def test_the_migrations_make_the_schema_of_the_models(empty_database_url: str) -> None:
@@ -55,6 +55,6 @@ def test_servers_that_start_at_once_on_one_database_wait_for_each_other(
     assert None not in tokens
     database = Database(empty_database_url)
     with database.reading() as session:
-        for table in (Workspace, SetupLink):
+        for table in (Workspace, Link):
             assert session.scalar(select(func.count()).select_from(table)) == 1
     database.close()

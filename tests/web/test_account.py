@@ -122,12 +122,13 @@ def test_sign_in_leads_only_to_pages_of_this_site(team: Team, elsewhere: str) ->
 
 
 def test_signing_in_begins_a_new_session(team: Team) -> None:
-    browser = team.browser()
-    with browser.client.session_transaction() as planted:
-        planted["planted"] = "by somebody else"
-    browser.sign_in("bob")
-    with browser.client.session_transaction() as session:
-        assert "planted" not in session
+    before, planted = team.browser("bob"), team.browser()
+    token = before.client.get_cookie("devflow")
+    assert token is not None
+    planted.client.set_cookie("devflow", token.value)
+    planted.sign_in("cem")
+    assert planted.client.get_cookie("devflow") != token
+    assert before.get("/").status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -141,13 +141,17 @@ def test_a_login_that_is_none_is_refused_with_what_was_expected(api: Api, body: 
     assert problem(answer)
 
 
-def test_a_refresh_token_gives_new_tokens_once(api: Api) -> None:
+def test_a_refresh_token_gives_new_tokens_until_those_were_seen(api: Api) -> None:
     first = api.login().json
     assert first is not None
     given = {"refreshToken": first["refreshToken"]}
     second = api.client.post("/auth/refresh", json=given)
     assert second.status_code == 200
+    assert second.json is not None
+    headers = {"Authorization": f"Bearer {second.json['token']}"}
+    assert api.client.get("/sync/projects", headers=headers).status_code == 200
     assert api.client.post("/auth/refresh", json=given).status_code == 401
+    assert api.client.get("/sync/projects", headers=headers).status_code == 401
 
 
 def test_the_projects_are_those_one_may_send_to(api: Api) -> None:

@@ -65,14 +65,13 @@ def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> No
     assert found == FOR_STRANGERS
 
 
-@pytest.mark.parametrize("address", ["/auth/login", "/auth/refresh", "/sync/authors"])
+@pytest.mark.parametrize("address", ["/auth/login", "/auth/refresh"])
 def test_a_stranger_cannot_make_the_server_inflate_much(team: Team, address: str) -> None:
     bomb = gzip.compress(b" " * 20_000)
-    method = "PUT" if address == "/sync/authors" else "POST"
     client = team.app.test_client()
-    small = client.open(address, method=method, data=bomb, headers={"Content-Encoding": "gzip"} | JSON)
+    small = client.post(address, data=bomb, headers={"Content-Encoding": "gzip"} | JSON)
     assert (small.status_code, "at most 16384 bytes after inflation" in small.text) == (413, True)
-    plain = client.open(address, method=method, data=b" " * 16_385, headers=JSON)
+    plain = client.post(address, data=b" " * 16_385, headers=JSON)
     assert (plain.status_code, "at most 16384 bytes, got 16385" in plain.text) == (413, True)
 
 

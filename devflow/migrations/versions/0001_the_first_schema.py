@@ -14,19 +14,60 @@ depends_on = None
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
+        for verb in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit trail is append-only'; END $$",
+        "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()",
+    ],
+}
+
+
 def upgrade() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Uuid(), nullable=True),
+        sa.Column("act", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.Uuid(), nullable=True),
+        sa.Column("is_refused", sa.Boolean(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_index("ix_audit_actor_id", "audit", ["actor", "id"])
+    op.create_index("ix_audit_subject_id", "audit", ["subject", "id"])
+    op.create_table(
+        "keys",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("purpose", sa.String(length=8), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("retired_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_keys"),
+    )
     op.create_table(
         "people",
         sa.Column("id", ROW_ID, nullable=False),
         sa.Column("public_id", sa.Uuid(), nullable=False),
-        sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("email_key", sa.LargeBinary(length=16), nullable=True),
+        sa.Column("email", sa.LargeBinary(), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("password_hash", sa.String(length=200), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("token_version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("deactivated_at", sa.BigInteger(), nullable=True),
+        sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_people"),
-        sa.UniqueConstraint("email", name="uq_people_email"),
+        sa.UniqueConstraint("email_key", name="uq_people_email_key"),
         sa.UniqueConstraint("public_id", name="uq_people_public_id"),
     )
     op.create_table(
@@ -41,10 +82,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name="uq_projects_public_id"),
     )
     op.create_table(
-        "setup_links",
-        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        "teams",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("token_hash", name="pk_setup_links"),
+        sa.PrimaryKeyConstraint("id", name="pk_teams"),
+        sa.UniqueConstraint("name", name="uq_teams_name"),
+        sa.UniqueConstraint("public_id", name="uq_teams_public_id"),
     )
     op.create_table(
         "workspace",
@@ -52,6 +97,11 @@ def upgrade() -> None:
         sa.Column("server_id", sa.Uuid(), nullable=False),
         sa.Column("timezone", sa.String(length=64), nullable=False),
         sa.Column("idle_limit_ms", sa.BigInteger(), nullable=False),
+        sa.Column("kdf_salt", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("kdf_iterations", sa.BigInteger(), nullable=False),
+        sa.Column("audit_count", sa.BigInteger(), nullable=False),
+        sa.Column("audit_head", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("audit_seal", sa.LargeBinary(length=32), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_workspace_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_workspace"),
     )
@@ -73,7 +123,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name="pk_cells"),
     )
     op.create_index("ix_cells_person_id_grain_start", "cells", ["person_id", "grain", "start"])
-
+    op.create_table(
+        "deletion_requests",
+        sa.Column("person_id", ROW_ID, autoincrement=False, nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_deletion_requests_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("person_id", name="pk_deletion_requests"),
+    )
+    op.create_index("ix_deletion_requests_due_at", "deletion_requests", ["due_at"])
     op.create_table(
         "devices",
         sa.Column("id", ROW_ID, nullable=False),
@@ -90,18 +150,40 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name="uq_devices_public_id"),
     )
     op.create_index("ix_devices_person_id", "devices", ["person_id"])
-
     op.create_table(
         "files",
         sa.Column("id", ROW_ID, nullable=False),
         sa.Column("project_id", ROW_ID, nullable=False),
         sa.Column("path_key", sa.LargeBinary(length=16), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name="fk_files_project_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_files"),
         sa.UniqueConstraint("project_id", "path_key", name="uq_files_project_id_path_key"),
+    )
+    op.create_table(
+        "links",
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
+        sa.Column("purpose", sa.String(length=8), nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=True),
+        sa.Column("role", sa.String(length=16), nullable=True),
+        sa.Column("team_id", ROW_ID, nullable=True),
+        sa.Column("project_id", ROW_ID, nullable=True),
+        sa.Column("created_by", ROW_ID, nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["created_by"], ["people.id"], name="fk_links_created_by", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_links_person_id", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_links_project_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name="fk_links_team_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("token_hash", name="pk_links"),
+        sa.UniqueConstraint("public_id", name="uq_links_public_id"),
     )
     op.create_table(
         "marks",
@@ -113,20 +195,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "day", name="pk_marks"),
     )
     op.create_table(
-        "memberships",
-        sa.Column("project_id", ROW_ID, nullable=False),
-        sa.Column("person_id", ROW_ID, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["people.id"], name="fk_memberships_person_id", ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_memberships_project_id", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("project_id", "person_id", name="pk_memberships"),
-    )
-    op.create_index("ix_memberships_person_id", "memberships", ["person_id"])
-
-    op.create_table(
         "person_authors",
         sa.Column("author_key", sa.LargeBinary(length=16), nullable=False),
         sa.Column("person_id", ROW_ID, nullable=False),
@@ -136,7 +204,75 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("author_key", name="pk_person_authors"),
     )
     op.create_index("ix_person_authors_person_id", "person_authors", ["person_id"])
-
+    op.create_table(
+        "project_members",
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_project_members_person_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_project_members_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "person_id", name="pk_project_members"),
+    )
+    op.create_index("ix_project_members_person_id", "project_members", ["person_id"])
+    op.create_table(
+        "recovery_codes",
+        sa.Column("code_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_recovery_codes_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("code_hash", name="pk_recovery_codes"),
+    )
+    op.create_index("ix_recovery_codes_person_id", "recovery_codes", ["person_id"])
+    op.create_table(
+        "second_factors",
+        sa.Column("person_id", ROW_ID, autoincrement=False, nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("confirmed_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_second_factors_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("person_id", name="pk_second_factors"),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=False),
+        sa.Column("token_version", sa.BigInteger(), nullable=False),
+        sa.Column("needs_code", sa.Boolean(), nullable=False),
+        sa.Column("browser", sa.String(length=100), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_sessions_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_sessions"),
+        sa.UniqueConstraint("public_id", name="uq_sessions_public_id"),
+        sa.UniqueConstraint("token_hash", name="uq_sessions_token_hash"),
+    )
+    op.create_index("ix_sessions_created_at", "sessions", ["created_at"])
+    op.create_index("ix_sessions_person_id", "sessions", ["person_id"])
+    op.create_table(
+        "team_members",
+        sa.Column("team_id", ROW_ID, nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_team_members_person_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["teams.id"], name="fk_team_members_team_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("team_id", "person_id", name="pk_team_members"),
+    )
+    op.create_index("ix_team_members_person_id", "team_members", ["person_id"])
     op.create_table(
         "events",
         sa.Column("seq", ROW_ID, nullable=False),
@@ -166,40 +302,88 @@ def upgrade() -> None:
     op.create_index("ix_events_device_id_author_key", "events", ["device_id", "author_key"])
     op.create_index("ix_events_person_id_timestamp", "events", ["person_id", "timestamp"])
     op.create_index("ix_events_project_id_timestamp", "events", ["project_id", "timestamp"])
-
     op.create_table(
-        "refresh_tokens",
-        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        "grants",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("public_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", ROW_ID, nullable=False),
         sa.Column("device_id", ROW_ID, nullable=True),
         sa.Column("token_version", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.Column("current", sa.BigInteger(), nullable=False),
+        sa.Column("parent", sa.BigInteger(), nullable=False),
+        sa.Column("is_confirmed", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
-            ["device_id"], ["devices.id"], name="fk_refresh_tokens_device_id", ondelete="CASCADE"
+            ["device_id"], ["devices.id"], name="fk_grants_device_id", ondelete="CASCADE"
         ),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_grants_person_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name="pk_grants"),
+        sa.UniqueConstraint("public_id", name="uq_grants_public_id"),
+    )
+    op.create_index("ix_grants_device_id", "grants", ["device_id"])
+    op.create_index("ix_grants_person_id", "grants", ["person_id"])
+    op.create_table(
+        "pairings",
+        sa.Column("secret_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("code_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("device_public_id", sa.Uuid(), nullable=False),
+        sa.Column("device_name", sa.String(length=100), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("person_id", ROW_ID, nullable=True),
+        sa.Column("denied_at", sa.BigInteger(), nullable=True),
+        sa.Column("grant_id", ROW_ID, nullable=True),
+        sa.ForeignKeyConstraint(["grant_id"], ["grants.id"], name="fk_pairings_grant_id", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
-            ["person_id"], ["people.id"], name="fk_refresh_tokens_person_id", ondelete="CASCADE"
+            ["person_id"], ["people.id"], name="fk_pairings_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("secret_hash", name="pk_pairings"),
+        sa.UniqueConstraint("code_hash", name="uq_pairings_code_hash"),
+    )
+    op.create_index("ix_pairings_expires_at", "pairings", ["expires_at"])
+    op.create_table(
+        "refresh_tokens",
+        sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("grant_id", ROW_ID, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["grant_id"], ["grants.id"], name="fk_refresh_tokens_grant_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("token_hash", name="pk_refresh_tokens"),
     )
     op.create_index("ix_refresh_tokens_expires_at", "refresh_tokens", ["expires_at"])
-    op.create_index("ix_refresh_tokens_person_id", "refresh_tokens", ["person_id"])
+    op.create_index("ix_refresh_tokens_grant_id", "refresh_tokens", ["grant_id"])
+    for statement in APPEND_ONLY[op.get_bind().dialect.name]:
+        op.execute(statement)
 
 
 def downgrade() -> None:
     for table in (
         "refresh_tokens",
+        "pairings",
+        "grants",
         "events",
+        "team_members",
+        "sessions",
+        "second_factors",
+        "recovery_codes",
+        "project_members",
         "person_authors",
-        "memberships",
         "marks",
+        "links",
         "files",
         "devices",
+        "deletion_requests",
         "cells",
         "workspace",
-        "setup_links",
+        "teams",
         "projects",
         "people",
+        "keys",
+        "audit",
     ):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION audit_is_append_only()")

@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from devflow import access, ingest, wire
 from devflow.access import Action
-from devflow.accounts import Bearer
+from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import Sender
-from devflow.web.api import answer, bp
-from devflow.web.api.auth import bearer
+from devflow.models import Device, Project
+from devflow.web import guard
+from devflow.web.api import answer, bearer, bp
 from devflow.web.api.body import inflated, read_body, receive
-from devflow.web.current import context, now, session
+from devflow.web.current import context, session
 
 # As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
 # of millions of tiny events, takes 290 MiB until its events are counted.
@@ -24,9 +25,10 @@ _uploads: Final = threading.BoundedSemaphore(4)
 
 
 @bp.post("/sync/events")
+@guard.needs(Action.SYNC)
 def events() -> Response:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
-    _sender(bearer(session()))  # a stranger's body is not worth inflating
+    _device(session())  # nobody else's body is worth inflating
     session().rollback()
     body = receive(wire.MAX_INFLATED_BYTES)
     with _uploads:
@@ -34,40 +36,42 @@ def events() -> Response:
 
 
 def _accept(batch: wire.Batch) -> Response:
-    def work(session: Session) -> wire.BatchResult:
-        # Again, in the transaction that stores: what was revoked meanwhile is refused.
-        sender = _sender(bearer(session))
-        if batch.device_id != sender.device.public_id:
-            raise Invalid(
-                f"expected deviceId {sender.device.public_id}, as in the token, got {batch.device_id}"
-            )
-        return ingest.accept(session, sender, batch, context().calendar, now())
+    def work(session: Session, by: Actor) -> wire.BatchResult:
+        device = _device(session)
+        if batch.device_id != device.public_id:
+            raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
+        return ingest.accept(session, Sender(by, device), batch, context().calendar)
 
-    return answer(context().database.transact(work))
+    return answer(guard.act(work))
 
 
 @bp.get("/sync/projects")
+@guard.needs(Action.SYNC)
 def projects() -> Response:
-    person = bearer(session()).person
-    found = session().scalars(access.visible(person, Action.SEND_EVENTS))
+    person = bearer.current(session()).person
+    allowed = access.visible(person, Action.SEND_EVENTS, Project).order_by(Project.name)
+    found = session().scalars(allowed)
     return answer(
         wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
     )
 
 
 @bp.put("/sync/authors")
+@guard.needs(Action.SYNC)
 def authors() -> Response:
     keys = [bytes.fromhex(key) for key in wire.decode(read_body(), wire.Authors).authors]
 
-    def work(session: Session) -> None:
-        person = _sender(bearer(session)).person
-        ingest.add_authors(session, person, keys, context().calendar)
+    def work(session: Session, by: Actor) -> None:
+        _device(session)
+        ingest.add_authors(session, by, keys, context().calendar)
 
-    context().database.transact(work)
+    guard.act(work)
     return Response(status=204)
 
 
-def _sender(bearer: Bearer) -> Sender:
-    if bearer.device is None:
+def _device(session: Session) -> Device:
+    """The PC that asks."""
+    device = bearer.current(session).device
+    if device is None:
         raise Unauthorized("expected a token of a device: log in with a deviceId")
-    return Sender(bearer.person, bearer.device)
+    return device

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, cast
 
-from flask import redirect, request, url_for
+from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
 
-from devflow import accounts
+from devflow.access import Action
+from devflow.accounts import links, people, sessions
+from devflow.accounts.passwords import MIN_PASSWORD
+from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.models import Person
-from devflow.web import htmx
-from devflow.web.current import context, now, session
+from devflow.web import guard, htmx
+from devflow.web import session as browser
+from devflow.web.current import context, session
 from devflow.web.i18n import gettext
 from devflow.web.pages import bp
-from devflow.web.session import sign_in as begin
-from devflow.web.session import sign_out as end
-from devflow.web.session import signed_in
 
 # One slash and then neither a second nor a backslash, which browsers take for one; no control
 # characters, which they leave out before they look.
@@ -26,60 +28,80 @@ _OWN_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 
 @bp.get("/setup/<token>")
+@guard.public("the link proves that who follows it may")
 def setup(token: str) -> ResponseReturnValue:
-    accounts.check_setup(session(), token)
-    return htmx.render("account/setup.html", token=token, min_password=accounts.MIN_PASSWORD)
+    links.check_setup(session(), token)
+    return htmx.render("account/setup.html", token=token, min_password=MIN_PASSWORD)
 
 
 @bp.post("/setup/<token>")
+@guard.public("the link proves that who follows it may")
 def set_up(token: str) -> ResponseReturnValue:
     form = request.form
     name, email, password = form.get("name", ""), form.get("email", ""), form.get("password", "")
+
+    def work(writing: Session, by: Actor) -> str:
+        person = links.set_up(writing, by, token, name=name, email=email, password=password)
+        return _begin(writing, by, person)
+
     try:
-        person = context().database.transact(
-            lambda writing: (
-                accounts.set_up(
-                    writing, token, name=name, email=email, password=password, now_ms=now()
-                ).public_id
-            )
-        )
+        session_token = guard.act_as_nobody(work)
     except Invalid as error:
         return htmx.render(
             "account/setup.html",
             422,
             token=token,
-            min_password=accounts.MIN_PASSWORD,
+            min_password=MIN_PASSWORD,
             name=name,
             email=email,
             wrong=str(error),
         )
-    begin(session().scalars(select(Person).where(Person.public_id == person)).one())
-    return redirect(url_for("pages.overview"))
+    return _enter(session_token, url_for("pages.overview"))
 
 
 @bp.get("/sign-in")
+@guard.public("who signs in is not known yet")
 def sign_in() -> ResponseReturnValue:
-    if signed_in() is not None:
+    if browser.signed_in() is not None:
         return redirect(_next())
     return htmx.render("account/sign_in.html", is_new=not session().scalar(select(exists(select(Person.id)))))
 
 
 @bp.post("/sign-in")
+@guard.public("who signs in is not known yet")
 def check_password() -> ResponseReturnValue:
     email = request.form.get("email", "")
     try:
-        person = accounts.authenticate(session(), email, request.form.get("password", ""))
+        found = people.authenticate(session(), context().vault, email, request.form.get("password", ""))
     except Unauthorized:
         wrong = gettext("That e-mail address and password do not belong together.")
         return htmx.render("account/sign_in.html", 422, email=email, wrong=wrong)
-    begin(person)
-    return redirect(_next())
+    person_id = found.id
+    return _enter(
+        guard.act_as_nobody(lambda writing, by: _begin(writing, by, writing.get_one(Person, person_id))),
+        _next(),
+    )
 
 
 @bp.post("/sign-out")
+@guard.needs(Action.USE_OWN)
 def sign_out() -> ResponseReturnValue:
-    end()
-    return redirect(url_for("pages.sign_in"))
+    guard.act(lambda writing, by: sessions.end(writing, by, browser.token()))
+    return browser.forget(_to(url_for("pages.sign_in")))
+
+
+def _begin(writing: Session, by: Actor, person: Person) -> str:
+    """A new session; the one that the browser had, which somebody else may have planted, ends."""
+    sessions.end(writing, by, browser.token())
+    return sessions.begin(writing, by, person, request.user_agent.string)
+
+
+def _enter(session_token: str, address: str) -> ResponseReturnValue:
+    return browser.keep(_to(address), session_token)
+
+
+def _to(address: str) -> Response:
+    return cast(Response, redirect(address))
 
 
 def _next() -> str:

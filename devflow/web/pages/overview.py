@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import Session
 
 from devflow import access, activity, projects, windows
 from devflow.access import Action
 from devflow.errors import Invalid
-from devflow.models import Person
-from devflow.web import charts, htmx
+from devflow.web import charts, guard, htmx
 from devflow.web.charts import Point
 from devflow.web.current import context, now, session
 from devflow.web.pages import bp, labels
-from devflow.web.session import login_required, viewer
+from devflow.web.session import viewer
 
 
 @bp.get("/")
-@login_required
+@guard.needs(Action.USE_OWN)
 def overview() -> ResponseReturnValue:
     return _show()
 
 
 @bp.post("/projects")
-@login_required
+@guard.needs(Action.CREATE_PROJECTS)
 def create_project() -> ResponseReturnValue:
-    name, person_id = request.form.get("name", ""), viewer().id
-
-    def work(writing: Session) -> UUID:
-        creator = writing.get_one(Person, person_id)
-        return projects.create(writing, creator, name, now()).public_id
-
+    name = request.form.get("name", "")
     try:
-        project_id = context().database.transact(work)
+        project_id = guard.act(lambda writing, by: projects.create(writing, by, name).public_id)
     except Invalid as error:
         return _show(422, name=name, wrong=str(error))
     return redirect(url_for("pages.project", project_id=project_id))
@@ -57,7 +48,7 @@ def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Res
         sparks={
             row.project.id: charts.spark([day.numbers.commits for day in row.days]) for row in found.projects
         },
-        may_create=access.may(viewer(), Action.CREATE_PROJECT),
+        may_create=access.may(viewer(), Action.CREATE_PROJECTS),
         name=name,
         wrong=wrong,
     )

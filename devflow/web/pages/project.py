@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from flask import request
 from flask.typing import ResponseReturnValue
 
 from devflow import access, activity, windows
 from devflow.access import Action
+from devflow.accounts import people
 from devflow.activity import Numbers, Period, ProjectActivity
-from devflow.web import charts, htmx
+from devflow.models import Project
+from devflow.web import charts, guard, htmx
 from devflow.web.charts import Chart, Point
 from devflow.web.current import context, now, session
 from devflow.web.pages import bp, labels, ranges
-from devflow.web.session import login_required, viewer
+from devflow.web.session import viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +30,25 @@ class Charts:
 
 
 @bp.get("/projects/<uuid:project_id>")
-@login_required
-def project(project_id: UUID) -> ResponseReturnValue:
-    found = access.project(session(), viewer(), Action.VIEW_PROJECT, project_id)
+@guard.needs(Action.VIEW_PROJECT)
+def project(project: Project) -> ResponseReturnValue:
     zone = context().calendar.zone
     today = windows.day_of(now(), zone)
     chosen = ranges.parse(request.args, today)
-    shown = activity.project(session(), found, viewer(), chosen.first, chosen.last, zone)
+    shown = activity.project(session(), project, viewer(), chosen.first, chosen.last, zone)
     # The period that is not over yet ends, as far as anybody knows, today.
     last = min(shown.last, max(today, chosen.last))
     return htmx.render(
         "project/page.html",
         retarget="main" if _is_there(shown) and htmx.target() == "fresh" else None,
-        project=found,
+        project=project,
+        email=people.email_of(context().vault, viewer()),
         chosen=chosen,
         shown=shown,
         last=last,
         latest=_latest(shown),
         is_widened=chosen.first is not None and (shown.first, last) != (chosen.first, chosen.last),
-        may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, found),
+        may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, project),
         charts=_charts(shown.periods),
         public_url=context().settings.public_url,
     )

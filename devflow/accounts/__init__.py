@@ -1,0 +1,1 @@
+"""Accounts: people, their passwords and PCs, the links that let them in, the tokens that stand for them."""

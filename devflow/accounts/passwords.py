@@ -1,0 +1,51 @@
+"""Passwords: what one has to be, how it is kept, and verifying it in the same time for everybody."""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from devflow import crypto
+from devflow.errors import Invalid
+
+MIN_PASSWORD: Final = 10
+MAX_PASSWORD: Final = 1_024
+
+# OWASP's smaller Argon2id setting: 19 MiB and two passes. Four at a time, so that a flood of
+# log-ins takes 76 MiB and not all of the memory.
+_hasher: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+hashing: Final = threading.BoundedSemaphore(4)
+"""Held while a password is hashed or verified; whoever waits for it should hold nothing else."""
+# Verified against when nobody has the address, so that both answers take the same time.
+_NOBODYS_HASH: Final = _hasher.hash(crypto.new_token())
+
+
+def check(password: str) -> None:
+    """Raise Invalid saying what is wrong with a new password."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise Invalid(
+            f"expected a password of {MIN_PASSWORD} to {MAX_PASSWORD} characters, got {len(password)}"
+        )
+
+
+def hashed(password: str) -> str:
+    """What is kept of a password: Argon2id with its own salt."""
+    with hashing:
+        return _hasher.hash(password)
+
+
+def verify(stored: str | None, password: str) -> bool:
+    """Whether it is the password; ``stored`` is None for nobody's. The caller holds ``hashing``."""
+    try:
+        return _hasher.verify(_NOBODYS_HASH if stored is None else stored, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def has_control(text: str) -> bool:
+    """Whether there are control characters in it, NUL and line ends among them."""
+    return any(unicodedata.category(character) == "Cc" for character in text)

@@ -1,0 +1,103 @@
+"""Browser sessions: kept on the server, ended there, and known to the browser by a random token alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from devflow import audit, crypto
+from devflow.audit import Act, Actor
+from devflow.models import BrowserSession, Person
+
+IDLE_MS: Final = 3 * 86_400_000
+"""A weekend."""
+LIFETIME_MS: Final = 30 * 86_400_000
+CODE_MS: Final = 10 * 60_000
+"""How long a browser may take between the password and the second factor."""
+SEEN_EVERY_MS: Final = 5 * 60_000
+"""How exact ``seen_at`` is: a row is not written for every page."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A browser that is signed in, and as whom."""
+
+    person: Person
+    session: BrowserSession
+
+
+def begin(session: Session, by: Actor, person: Person, browser: str, *, needs_code: bool = False) -> str:
+    """A new session's token, for the cookie. The caller commits."""
+    _drop_expired(session, by.now_ms)
+    token = crypto.new_token()
+    session.add(
+        BrowserSession(
+            public_id=uuid4(),
+            token_hash=crypto.token_hash(token),
+            person_id=person.id,
+            token_version=person.token_version,
+            needs_code=needs_code,
+            browser=browser[:100],
+            created_at=by.now_ms,
+            seen_at=by.now_ms,
+        )
+    )
+    session.flush()
+    if not needs_code:
+        audit.record(session, Actor(person, by.now_ms, by.vault), Act.SIGNED_IN, person.public_id)
+    return token
+
+
+def find(session: Session, token: str, now_ms: int, *, needs_code: bool = False) -> SignedIn | None:
+    """Who is signed in with the token right now, None for nobody."""
+    row = session.scalar(select(BrowserSession).where(BrowserSession.token_hash == crypto.token_hash(token)))
+    if row is None or row.needs_code != needs_code or _is_over(row, now_ms):
+        return None
+    person = session.get_one(Person, row.person_id)
+    if person.token_version != row.token_version or person.deactivated_at is not None:
+        return None
+    return SignedIn(person, row)
+
+
+def is_due(found: SignedIn, now_ms: int) -> bool:
+    """Whether ``touch`` has something to write."""
+    return now_ms - found.session.seen_at >= SEEN_EVERY_MS
+
+
+def touch(session: Session, found: SignedIn, now_ms: int) -> None:
+    """Note that the browser was here. The caller commits."""
+    session.execute(update(BrowserSession).filter_by(id=found.session.id).values(seen_at=now_ms))
+
+
+def end(session: Session, by: Actor, token: str) -> None:
+    """Sign out. The caller commits."""
+    ended = session.execute(delete(BrowserSession).filter_by(token_hash=crypto.token_hash(token)))
+    if ended.rowcount and by.person is not None:  # type: ignore[attr-defined]  # a CursorResult
+        audit.record(session, by, Act.SIGNED_OUT, by.person.public_id)
+
+
+def end_all(session: Session, person: Person) -> None:
+    """End every session and grant of the person, by moving what stands in all of them. The caller commits."""
+    person.token_version += 1
+    session.execute(delete(BrowserSession).where(BrowserSession.person_id == person.id))
+
+
+def _is_over(row: BrowserSession, now_ms: int) -> bool:
+    if row.needs_code:
+        return now_ms - row.created_at >= CODE_MS
+    return now_ms - row.seen_at >= IDLE_MS or now_ms - row.created_at >= LIFETIME_MS
+
+
+def _drop_expired(session: Session, now_ms: int) -> None:
+    session.execute(
+        delete(BrowserSession).where(
+            or_(
+                BrowserSession.created_at <= now_ms - LIFETIME_MS,
+                BrowserSession.needs_code & (BrowserSession.created_at <= now_ms - CODE_MS),
+            )
+        )
+    )

@@ -1,0 +1,26 @@
+"""Names that people give: one line of text that shows as what it is."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from devflow.errors import Invalid
+
+MAX_NAME: Final = 100
+# Cc: control; Cf: bidirectional overrides, zero-width and tag characters; Co, Cs, Cn: no characters;
+# Zl, Zp: line ends.
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+# Emoji of families and professions, and scripts such as Persian, need these two.
+_JOINERS: Final = frozenset("\u200c\u200d")
+
+
+def plain_name(given: str) -> str:
+    """The name, its white space made single; raise Invalid for one that is empty, long or hides something."""
+    name = unicodedata.normalize("NFC", " ".join(given.split()))
+    if not 1 <= len(name) <= MAX_NAME:
+        raise Invalid(f"expected a name of 1 to {MAX_NAME} characters, got {len(name)}")
+    hidden = sorted({c for c in name if unicodedata.category(c) in _HIDDEN and c not in _JOINERS})
+    if hidden:
+        raise Invalid(f"expected a name without invisible characters, got one with U+{ord(hidden[0]):04X}")
+    return name

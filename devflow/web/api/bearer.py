@@ -1,0 +1,25 @@
+"""The bearer token of a request: whom a program speaks for."""
+
+from __future__ import annotations
+
+from flask import request
+from sqlalchemy.orm import Session
+
+from devflow.accounts import tokens
+from devflow.accounts.tokens import Bearer
+from devflow.errors import Unauthorized
+from devflow.web.current import context
+
+
+def current(session: Session) -> Bearer:
+    """Whom the request's access token stands for, checked now; raise Unauthorized."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized("expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login")
+    return tokens.bearer(session, context().vault, token, context().server_id)
+
+
+def arrived(found: Bearer) -> None:
+    """Note once that the newest tokens have reached their PC."""
+    if tokens.needs_confirming(found):
+        context().database.transact(lambda writing: tokens.confirm(writing, found))
