@@ -132,14 +132,19 @@ class World:
         email = people.email_of(self.vault, person)
         return Member(person.id, device.id, person.public_id, device.public_id, email)
 
-    def project(self, name: str, *members: Member, role: Role = Role.DEVELOPER) -> Project:
+    def project(self, name: str, *members: Member, roles: Mapping[Member, Role] | None = None) -> Project:
         with self.database.writing() as session:
             session.expire_on_commit = False
             project = Project(public_id=uuid4(), name=name, created_at=self.now_ms)
             session.add(project)
             session.flush()
             session.add_all(
-                ProjectMember(project_id=project.id, person_id=member.id, role=role) for member in members
+                ProjectMember(
+                    project_id=project.id,
+                    person_id=member.id,
+                    role=(roles or {}).get(member, Role.DEVELOPER),
+                )
+                for member in members
             )
             return project
 

@@ -1,0 +1,423 @@
+"""Who gets in where: every route x every role x every relation x page, fragment and JSON, each cell run.
+
+``DOORS`` is written by hand, from the words of the design and not from the code that decides. A
+route that is not in it fails the suite.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, func, select
+
+from devflow.accounts import sessions, tokens
+from devflow.audit import Actor
+from devflow.context import Context, now_ms
+from devflow.factory import create_app
+from devflow.models import AuditEntry, Device, Person, Project, ProjectMember, Role, Team
+from devflow.web import guard
+from tests import build
+from tests.browsing import OURS
+from tests.build import Member, World
+
+# Who there is. Sue is the one things are about; the first four share the red team and the project
+# atlas with her. The next three are as much, in the blue team and the project basalt. Rex led the
+# red team and was removed from it and from atlas. Ada, an admin, is a member of nothing.
+RED: Final = "sue dan lea max"
+BLUE: Final = "dov leo mia"
+EVERYBODY: Final = f"{RED} {BLUE} rex ada"
+MANAGERS: Final = "max mia"
+OUT: Final = "signed-out ended revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who gets in; all others do not.
+
+    ``who`` is for a thing of the red team: its project, the team itself, Sue, Sue's PC. For a thing
+    of the blue team it is ``blue``. ``strangers`` is for routes without an account, and ``answer``
+    what all get there from the guesses of this test.
+    """
+
+    who: str
+    blue: str = ""
+    strangers: bool = False
+    answer: int = 200
+    is_audited: bool = True
+
+
+ANYBODY: Final = Door(EVERYBODY, EVERYBODY, strangers=True)
+GUESSED_LINK: Final = replace(ANYBODY, answer=404)
+OWN: Final = Door(EVERYBODY)
+ADMIN: Final = Door("ada")
+
+DOORS: Final[dict[str, Door]] = {
+    # Without an account
+    "GET /static/<path:filename>": ANYBODY,
+    "GET /healthz": ANYBODY,
+    "GET /setup/<token>": GUESSED_LINK,
+    "POST /setup/<token>": GUESSED_LINK,
+    "GET /sign-in": ANYBODY,
+    "POST /sign-in": ANYBODY,
+    "POST /auth/login": ANYBODY,
+    "POST /auth/refresh": ANYBODY,
+    # The own account
+    "GET /": OWN,
+    "POST /sign-out": OWN,
+    # Programs
+    "GET /sync/projects": OWN,
+    "PUT /sync/authors": OWN,
+    "POST /sync/events": Door(EVERYBODY, is_audited=False),
+    # Projects
+    "POST /projects": Door(f"{MANAGERS} ada"),
+    "GET /projects/<uuid:project_id>": Door(f"{RED} ada", f"{BLUE} ada"),
+}
+# What a name in an address stands for: the red thing, the blue one, and one that is not there.
+NOWHERE: Final = UUID("00000000-0000-4000-8000-000000000000")
+JSON_BODIES: Final[dict[str, Any]] = {
+    "PUT /sync/authors": {"authors": ["ab" * 16]},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """Two teams that must not see each other, open to be asked anything."""
+
+    context: Context
+    app: Flask
+    world: World
+    people: dict[str, Member]
+    cookies: dict[str, str]
+    bearers: dict[str, str]
+    things: dict[str, tuple[UUID, UUID]]
+
+    def audit_count(self) -> int:
+        with self.world.reading() as session:
+            return session.scalar(select(func.count()).select_from(AuditEntry)) or 0
+
+
+@pytest.fixture(scope="module")
+def town_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("town")
+    context, _ = build.context(folder, now_ms=now_ms())
+    settle(World.of(context))
+    context.database.close()
+    return folder
+
+
+def settle(world: World) -> None:
+    """The people, teams and projects; every name is a word that stands nowhere else on any page."""
+    admin = world.person(name_of("ada"), Role.ADMIN)
+    assert admin
+    people = {
+        name: world.person(name_of(name), Role.MANAGER if name in MANAGERS.split() else Role.DEVELOPER)
+        for name in f"{RED} {BLUE} rex".split()
+    }
+    roles = {"lea": Role.LEAD, "max": Role.MANAGER, "leo": Role.LEAD, "mia": Role.MANAGER}
+    for color, names in (("red", RED), ("blue", BLUE)):
+        members = {people[name]: roles.get(name, Role.DEVELOPER) for name in names.split()}
+        world.team(TEAM_NAMES[color], members)
+        world.project(PROJECT_NAMES[color], *members, roles=members)
+
+
+TEAM_NAMES: Final = {"red": "Zinnober", "blue": "Kobaltine"}
+PROJECT_NAMES: Final = {"red": "atlasque", "blue": "basaltine"}
+
+
+def name_of(name: str) -> str:
+    return f"{name.capitalize()}quill"
+
+
+@pytest.fixture
+def town(town_folder: Path, tmp_path: Path) -> Iterator[Town]:
+    opened = open_town(town_folder, tmp_path / "data")
+    yield opened
+    opened.context.database.close()
+
+
+def open_town(original: Path, folder: Path) -> Town:
+    shutil.copytree(original, folder)
+    context, _ = build.context(folder, now_ms=now_ms())
+    world = World.of(context)
+    people = {name: world.member(name_of(name)) for name in EVERYBODY.split()}
+    with world.reading() as session:
+        found = _things(session, people)
+    return Town(
+        context,
+        create_app(context),
+        world,
+        people,
+        {name: cookie(context, member) for name, member in people.items()}
+        | {"ended": cookie(context, people["sue"], is_ended=True)},
+        {name: bearer(context, member) for name, member in people.items()}
+        | {"revoked": bearer(context, people["sue"], is_revoked=True)},
+        found,
+    )
+
+
+def _things(session: Any, people: dict[str, Member]) -> dict[str, tuple[UUID, UUID]]:
+    def by_name(kind: Any, name: str) -> UUID:
+        found: UUID = session.scalars(select(kind.public_id).where(kind.name == name)).one()
+        return found
+
+    return {
+        "project_id": (
+            by_name(Project, PROJECT_NAMES["red"]),
+            by_name(Project, PROJECT_NAMES["blue"]),
+        ),
+        "team_id": (by_name(Team, TEAM_NAMES["red"]), by_name(Team, TEAM_NAMES["blue"])),
+        "person_id": (people["sue"].public_id, people["dov"].public_id),
+        "device_id": (people["sue"].device_id, people["dov"].device_id),
+    }
+
+
+def cookie(context: Context, member: Member, *, is_ended: bool = False) -> str:
+    """The cookie of a browser that is signed in, or was."""
+    with context.database.writing() as session:
+        person = session.get_one(Person, member.id)
+        by = Actor(person, context.now(), context.vault)
+        token = sessions.begin(session, by, person, "a browser")
+        if is_ended:
+            sessions.end(session, by, token)
+        return token
+
+
+def bearer(context: Context, member: Member, *, is_revoked: bool = False) -> str:
+    """The access token of a PC that may speak for its person, or no longer may."""
+    world = World.of(context)
+    device_id = world.second_device(member).device if is_revoked else member.device
+    with context.database.writing() as session:
+        person, device = session.get_one(Person, member.id), session.get_one(Device, device_id)
+        by = Actor(person, context.now(), context.vault)
+        token = tokens.issue(session, by, person, device, context.server_id).token
+        if is_revoked:
+            device.revoked_at = context.now()
+        return token
+
+
+def routes(app: Flask) -> list[tuple[str, str]]:
+    """Every (method, rule) there is."""
+    return sorted(
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    )
+
+
+def test_every_route_has_a_row_and_every_row_a_route(town: Town) -> None:
+    assert {f"{method} {rule}" for method, rule in routes(town.app)} == set(DOORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: who asks for what, and in which form they want the answer."""
+
+    method: str
+    rule: str
+    who: str
+    color: str  # red, blue, or nowhere
+    form: str  # page, fragment or json
+
+    @property
+    def route(self) -> str:
+        return f"{self.method} {self.rule}"
+
+
+def address(town: Town, rule: str, color: str) -> str:
+    """The address of the red or blue thing, or of one that is not there."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["name"] == "filename":
+            return "icon.svg"
+        pair = town.things.get(match["name"])
+        if pair is None or color == "nowhere":
+            return str(NOWHERE)
+        return str(pair[("red", "blue").index(color)])
+
+    return re.sub(r"<(?:\w+:)?(?P<name>\w+)>", value, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+def ask(town: Town, asked: Ask) -> Reply:
+    client = town.app.test_client()
+    headers = dict(OURS)
+    if asked.form == "fragment":
+        headers |= {"HX-Request": "true", "HX-Request-Type": "partial", "HX-Target": "div#main"}
+    if asked.form == "json":
+        if asked.who in town.bearers:
+            headers["Authorization"] = f"Bearer {town.bearers[asked.who]}"
+    elif asked.who in town.cookies:
+        client.set_cookie("devflow", town.cookies[asked.who])
+    body = JSON_BODIES.get(asked.route, {}) if asked.form == "json" else None
+    if asked.route == "POST /sync/events":
+        member = town.people[asked.who if asked.who in town.people else "sue"]
+        body = {"events": [], "deviceId": str(member.device_id)}
+    where = address(town, asked.rule, asked.color)
+    with client.open(where, method=asked.method, headers=headers, json=body) as answer:
+        return Reply(answer.status_code, dict(answer.headers), answer.get_data(as_text=True))
+
+
+def forms(app: Flask, method: str, rule: str) -> list[str]:
+    """Programs are answered in JSON; pages give a whole page, and a fragment to htmx."""
+    endpoint = next(
+        each.endpoint
+        for each in app.url_map.iter_rules()
+        if each.rule == rule and method in (each.methods or ())
+    )
+    if endpoint.startswith("api."):
+        return ["json"]
+    return ["page"] if method != "GET" or endpoint == "static" else ["page", "fragment"]
+
+
+def colors(town: Town, rule: str) -> list[str]:
+    named = re.findall(r"<(?:\w+:)?(\w+)>", rule)
+    return ["red", "blue", "nowhere"] if any(name in town.things for name in named) else ["red"]
+
+
+def cells(town: Town) -> Iterator[tuple[Ask, bool]]:
+    """Every request, and whether who asks gets in."""
+    for method, rule in routes(town.app):
+        door = DOORS[f"{method} {rule}"]
+        for color, form in itertools.product(colors(town, rule), forms(town.app, method, rule)):
+            inside = {"red": door.who, "blue": door.blue, "nowhere": ""}[color].split()
+            for who in f"{EVERYBODY} {OUT}".split():
+                if (who, form) in (("revoked", "page"), ("revoked", "fragment"), ("ended", "json")):
+                    continue  # what that one has to show is of the other kind
+                yield Ask(method, rule, who, color, form), door.strangers or who in inside
+
+
+def is_refusal(town: Town, asked: Ask, answer: Reply) -> bool:
+    """Whether the answer is the one and only that a person without the right may get."""
+    signed_in = asked.who in town.people
+    if asked.form == "json":
+        return answer.status == (404 if signed_in else 401)
+    if signed_in:
+        return answer.status in (403, 404)
+    if asked.form == "fragment":
+        return answer.status == 401 and answer.headers["HX-Redirect"].startswith("/sign-in")
+    return answer.status == 302 and answer.headers["Location"].startswith("/sign-in")
+
+
+def is_welcome(door: Door, status: int) -> bool:
+    """Whether somebody got in: to the page, past it, or to the word that a form is not filled in."""
+    return status in ((200, 204, 302, 303, 400, 422) if door.answer == 200 else (door.answer,))
+
+
+def test_every_cell_is_as_it_is_written(town: Town, town_folder: Path, tmp_path: Path) -> None:
+    """Those who get in come last, each in a town of their own if they change something."""
+    leaks: list[tuple[Ask, object]] = []
+    locked_out: list[tuple[Ask, int]] = []
+    inside: list[Ask] = []
+    for asked, gets_in in cells(town):
+        if gets_in:
+            inside.append(asked)
+            continue
+        before = town.audit_count()
+        answer = ask(town, asked)
+        if not is_refusal(town, asked, answer):
+            leaks.append((asked, answer.status))
+        acts = _acts_after(town, before)
+        if any(not entry.is_refused for entry in acts):
+            leaks.append((asked, "left a trace of something done"))
+    for number, asked in enumerate(inside):
+        changes = asked.method != "GET"
+        place = open_town(town_folder, tmp_path / str(number)) if changes else town
+        status = ask(place, asked).status
+        if not is_welcome(DOORS[asked.route], status):
+            locked_out.append((asked, status))
+        if changes:
+            place.context.database.close()
+            shutil.rmtree(tmp_path / str(number))
+    assert (leaks, locked_out) == ([], [])
+
+
+def _acts_after(town: Town, count: int) -> Sequence[AuditEntry]:
+    with town.world.reading() as session:
+        return session.scalars(select(AuditEntry).where(AuditEntry.id > count)).all()
+
+
+def test_what_is_not_yours_is_answered_like_what_is_not_there(town: Town) -> None:
+    differing = []
+    for asked, gets_in in cells(town):
+        if gets_in or asked.color == "nowhere" or asked.who not in town.people:
+            continue
+        if len(colors(town, asked.rule)) == 1:
+            continue
+        there = _plain(town, asked, ask(town, asked))
+        nowhere = Ask(asked.method, asked.rule, asked.who, "nowhere", asked.form)
+        if there != _plain(town, nowhere, ask(town, nowhere)):
+            differing.append(asked)
+    assert differing == []
+
+
+def _plain(town: Town, asked: Ask, answer: Reply) -> tuple[int, str, frozenset[str]]:
+    """The answer without what differs between any two: the id that was asked for, and the nonce."""
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", answer.text)
+    text = re.sub(r'nonce="[^"]+"', "", text)
+    return answer.status, text, frozenset(answer.headers)
+
+
+# Whose names a person may read anywhere: of the own team and project; an admin every one.
+KNOWN: Final = {
+    **{name: {"red"} for name in RED.split()},
+    **{name: {"blue"} for name in BLUE.split()},
+    "rex": set[str](),
+    "ada": {"red", "blue", "nobody"},
+}
+
+
+def test_no_page_or_answer_names_what_its_reader_must_not_know(town: Town) -> None:
+    words = {
+        "red": {TEAM_NAMES["red"], PROJECT_NAMES["red"], *map(name_of, RED.split())},
+        "blue": {TEAM_NAMES["blue"], PROJECT_NAMES["blue"], *map(name_of, BLUE.split())},
+        "nobody": {name_of("rex"), name_of("ada")},
+    }
+    told = []
+    for asked, _ in cells(town):
+        if asked.method != "GET":
+            continue
+        text = ask(town, asked).text.lower()
+        secret: set[str] = set().union(
+            *(words[color] for color in words if color not in KNOWN.get(asked.who, set()))
+        )
+        own = name_of(asked.who)
+        told += [(asked, word) for word in secret - {own} if word.lower() in text]
+    assert told == []
+
+
+@pytest.mark.parametrize("removal", ["team", "deactivated"])
+def test_who_is_removed_is_out_with_the_next_request(town: Town, removal: str) -> None:
+    opened = Ask("GET", "/projects/<uuid:project_id>", "dan", "red", "page")
+    assert ask(town, opened).status == 200
+    with town.world.database.writing() as session:
+        if removal == "team":
+            session.execute(_delete_membership(town.people["dan"].id))
+        else:
+            session.get_one(Person, town.people["dan"].id).deactivated_at = town.context.now()
+    assert ask(town, opened).status == (404 if removal == "team" else 302)
+
+
+def _delete_membership(person_id: int) -> Any:
+    return delete(ProjectMember).where(ProjectMember.person_id == person_id)
+
+
+def test_a_route_that_does_not_say_what_it_does_stops_the_start(town: Town) -> None:
+    app = create_app(town.context)
+    app.add_url_rule("/back-door", "back_door", lambda: "in")
+    with pytest.raises(RuntimeError, match=r"/back-door \(back_door\): no action"):
+        guard.check(app)
