@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from devflow import keys, workspace
+from devflow.accounts.throttle import Throttle
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
@@ -28,6 +29,7 @@ class Context:
     server_id: UUID
     calendar: Calendar
     vault: Vault
+    throttle: Throttle
     now: Callable[[], int]
 
     @classmethod
@@ -43,5 +45,6 @@ class Context:
             server_id=server_id,
             calendar=Calendar(settings.zone, settings.idle_limit_ms),
             vault=keys.open_vault(database, settings),
+            throttle=Throttle(now),
             now=now,
         )

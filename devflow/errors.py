@@ -13,6 +13,18 @@ class Unauthorized(DevflowError):
     """Nobody, or the wrong one, is signed in: sign in."""
 
 
+class CodeNeeded(Unauthorized):
+    """The password is right, and a code of the second factor is missing or wrong: ask for it."""
+
+
+class Limited(DevflowError):
+    """Too many tries: wait ``retry_after_s`` seconds, then try again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotFound(DevflowError):
     """There is no such thing, or it is not yours to know of."""
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from devflow.errors import Invalid
 
@@ -23,6 +23,8 @@ PROTOCOL: Final = 1
 
 PROTOCOL_HEADER: Final = "DevFlow-Protocol"
 SERVER_HEADER: Final = "DevFlow-Server"
+SECOND_FACTOR: Final = "second_factor"
+"""The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 """Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
 
 MAX_BATCH_EVENTS: Final = 1_000
@@ -235,10 +237,14 @@ class BatchResult(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """``POST /auth/login``. With a ``device_id`` the token is bound to that PC and may upload."""
+    """``POST /auth/login``. With a ``device_id`` the token is bound to that PC and may upload.
+
+    ``code`` is of the second factor, for whoever has one: of the authenticator, or a recovery code.
+    """
 
     email: Annotated[str, Meta(min_length=3, max_length=320)]
     password: Annotated[str, Meta(min_length=1, max_length=1_024)]
+    code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     device_id: UUID | None = None
     device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
 
@@ -274,12 +280,13 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """An error body, ``application/problem+json`` (RFC 9457)."""
+    """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by."""
 
     title: str
     status: int
     detail: str
     type: str = "about:blank"
+    code: str | UnsetType = UNSET
 
 
 class Received(Struct, frozen=True, kw_only=True):

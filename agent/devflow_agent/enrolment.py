@@ -41,8 +41,13 @@ def enrol(
     return server
 
 
-def sign_in(home: Home, store: Store, http: requests.Session, email: str, password: str) -> Account:
-    """Raise Unauthorized if the server does not know this e-mail and password."""
+def sign_in(
+    home: Home, store: Store, http: requests.Session, email: str, password: str, code: str | None = None
+) -> Account:
+    """Raise Unauthorized if the server does not know this e-mail and password.
+
+    CodeNeeded, which is one of them, if it asks for a code of the second factor, or for another one.
+    """
     with credentials.changing(home.credentials):
         server = credentials.enrolled(home.credentials)
         # Checked again: the file may have been edited since.
@@ -50,6 +55,7 @@ def sign_in(home: Home, store: Store, http: requests.Session, email: str, passwo
         form = wire.Login(
             email=email,
             password=password,
+            code=code,
             device_id=store.device_id(),
             device_name=platform.node()[:100] or "unnamed PC",
         )

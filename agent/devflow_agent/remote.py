@@ -22,7 +22,7 @@ import requests
 import urllib3
 
 from devflow import wire
-from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
+from devflow.errors import CodeNeeded, Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import credentials
 from devflow_agent.credentials import Account, Credentials
 
@@ -79,8 +79,13 @@ def identify(http: requests.Session, url: str) -> UUID:
 
 
 def login(http: requests.Session, server: Credentials, form: wire.Login) -> wire.Tokens:
-    """Raise Unauthorized if the server does not know this e-mail and password."""
+    """Raise Unauthorized if the server does not know this e-mail and password, CodeNeeded if it wants a code.
+
+    Unavailable, with the server's words, if it was guessed too often.
+    """
     answer = exchange(http, "POST", f"{server.server_url}/auth/login", body=wire.encode(form))
+    if answer.status == 429 and answer.server == str(server.server_id):
+        raise Unavailable(_problem(answer), retry_after_s(answer.retry_after, datetime.now(UTC)))
     return _decoded(checked(answer, server.server_id), wire.Tokens)
 
 
@@ -265,6 +270,8 @@ def checked(answer: Answer, server_id: UUID, *, expected: int = 200) -> bytes:
     match answer.status:
         case 400:
             raise Invalid(_problem(answer))
+        case 401 if _problem_code(answer) == wire.SECOND_FACTOR:
+            raise CodeNeeded(_problem(answer))
         case 401 | 403:
             raise Unauthorized(_problem(answer))
         case 413:
@@ -297,6 +304,15 @@ def _problem(answer: Answer) -> str:
         return wire.decode(answer.body, wire.Problem).detail[:500]
     except Invalid:
         return f"status {answer.status}"
+
+
+def _problem_code(answer: Answer) -> str | None:
+    """What the server says to programs about it, None if nothing."""
+    try:
+        code = wire.decode(answer.body, wire.Problem).code
+    except Invalid:
+        return None
+    return code if isinstance(code, str) else None
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:

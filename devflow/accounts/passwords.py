@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from typing import Final
 
+import zxcvbn
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -14,6 +16,10 @@ from devflow.errors import Invalid
 
 MIN_PASSWORD: Final = 10
 MAX_PASSWORD: Final = 1_024
+ENOUGH: Final = 3
+"""Of zxcvbn's 0 to 4: more than 10^8 guesses, "safely unguessable" where guessing is throttled."""
+# zxcvbn takes no more; what begins with 72 characters hard to guess does not get easier after them.
+_LOOKED_AT: Final = 72
 
 # OWASP's smaller Argon2id setting: 19 MiB and two passes. Four at a time, so that a flood of
 # log-ins takes 76 MiB and not all of the memory.
@@ -24,12 +30,25 @@ hashing: Final = threading.BoundedSemaphore(4)
 _NOBODYS_HASH: Final = _hasher.hash(crypto.new_token())
 
 
-def check(password: str) -> None:
-    """Raise Invalid saying what is wrong with a new password."""
+# zxcvbn keeps the words about the person in a dictionary that all calls share.
+_judging: Final = threading.Lock()
+
+
+def check(password: str, *about: str) -> None:
+    """Raise Invalid saying what is wrong with a new password.
+
+    ``about`` are the person's name and address, whose parts make a password no better.
+    """
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise Invalid(
             f"expected a password of {MIN_PASSWORD} to {MAX_PASSWORD} characters, got {len(password)}"
         )
+    known = [part for text in about for part in (text, *re.split(r"[\W_]+", text)) if part]
+    with _judging:
+        judged = zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=["devflow", *known])
+    if judged["score"] < ENOUGH:
+        why = [judged["feedback"]["warning"], *judged["feedback"]["suggestions"]]
+        raise Invalid(" ".join(["expected a password that is harder to guess.", *filter(None, why)]))
 
 
 def hashed(password: str) -> str:
@@ -39,9 +58,12 @@ def hashed(password: str) -> str:
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Whether it is the password; ``stored`` is None for nobody's. The caller holds ``hashing``."""
+    """Whether it is the password; ``stored`` is None for nobody's, which takes the same time.
+
+    The caller holds ``hashing``.
+    """
     try:
-        return _hasher.verify(_NOBODYS_HASH if stored is None else stored, password)
+        return _hasher.verify(stored or _NOBODYS_HASH, password) and bool(stored)
     except (VerificationError, InvalidHashError):
         return False
 

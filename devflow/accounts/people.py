@@ -8,21 +8,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow import audit, wire
-from devflow.accounts import passwords
+from devflow.accounts import passwords, sessions
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
-from devflow.errors import Invalid, Unauthorized
+from devflow.errors import Invalid
 from devflow.models import Person, PersonAuthor, Role
 from devflow.names import plain_name
 
-_WRONG = "wrong e-mail address or password"
 EMAIL = "people.email"
 
 
 def create(session: Session, by: Actor, *, name: str, email: str, password: str, role: Role) -> Person:
     """A new account. Raise Invalid saying what is wrong with the input. The caller commits."""
     name, email = plain_name(name), checked_email(email)
-    passwords.check(password)
+    passwords.check(password, name, email)
     key = email_key(by.vault, email)
     if session.scalar(select(Person.id).where(Person.email_key == key)) is not None:
         raise Invalid(f"expected an e-mail address nobody has yet, got {email}")
@@ -42,6 +41,23 @@ def create(session: Session, by: Actor, *, name: str, email: str, password: str,
     _take_author(session, by.vault, person, email)
     audit.record(session, by, Act.PERSON_MADE, public_id, role=role)
     return person
+
+
+def change_password(
+    session: Session, by: Actor, password_hash: str, token: str, *, end_programs: bool
+) -> str:
+    """Give the own account a new password, and end all sessions but that of ``token``; return its new token.
+
+    ``end_programs``: the tokens of programs end as well. The caller commits.
+    """
+    person = by.who()
+    person.password_hash = password_hash
+    if end_programs:
+        person.token_version += 1
+    session.flush()
+    renewed = sessions.keep_only(session, by, token)
+    audit.record(session, by, Act.PASSWORD_CHANGED, person.public_id, programs_ended=end_programs)
+    return renewed
 
 
 def _take_author(session: Session, vault: Vault, person: Person, email: str) -> None:
@@ -76,12 +92,6 @@ def author_key(vault: Vault, wire_key: bytes) -> bytes:
     return vault.key_of("events.author_key", wire_key)
 
 
-def authenticate(session: Session, vault: Vault, email: str, password: str) -> Person:
-    """The person, or Unauthorized with one message for an unknown address and a wrong password."""
-    with passwords.hashing:  # whoever waits for a turn holds no connection that pages need
-        key = email_key(vault, email)
-        person = session.scalar(select(Person).where(Person.email_key == key))
-        is_right = passwords.verify(None if person is None else person.password_hash, password)
-    if person is None or not is_right or person.deactivated_at is not None:
-        raise Unauthorized(_WRONG)
-    return person
+def named(session: Session, vault: Vault, email: str) -> Person | None:
+    """Who has the address, None for nobody."""
+    return session.scalar(select(Person).where(Person.email_key == email_key(vault, email)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from devflow import audit, crypto
+from devflow.accounts import browsers
 from devflow.audit import Act, Actor
+from devflow.errors import NotFound
 from devflow.models import BrowserSession, Person
 
 IDLE_MS: Final = 3 * 86_400_000
@@ -30,7 +33,7 @@ class SignedIn:
     session: BrowserSession
 
 
-def begin(session: Session, by: Actor, person: Person, browser: str, *, needs_code: bool = False) -> str:
+def begin(session: Session, by: Actor, person: Person, user_agent: str, *, needs_code: bool = False) -> str:
     """A new session's token, for the cookie. The caller commits."""
     _drop_expired(session, by.now_ms)
     token = crypto.new_token()
@@ -41,14 +44,14 @@ def begin(session: Session, by: Actor, person: Person, browser: str, *, needs_co
             person_id=person.id,
             token_version=person.token_version,
             needs_code=needs_code,
-            browser=browser[:100],
+            browser=browsers.label(user_agent),
             created_at=by.now_ms,
             seen_at=by.now_ms,
         )
     )
     session.flush()
-    if not needs_code:
-        audit.record(session, Actor(person, by.now_ms, by.vault), Act.SIGNED_IN, person.public_id)
+    act = Act.CODE_AWAITED if needs_code else Act.SIGNED_IN
+    audit.record(session, Actor(person, by.now_ms, by.vault), act, person.public_id)
     return token
 
 
@@ -78,6 +81,59 @@ def end(session: Session, by: Actor, token: str) -> None:
     ended = session.execute(delete(BrowserSession).filter_by(token_hash=crypto.token_hash(token)))
     if ended.rowcount and by.person is not None:  # type: ignore[attr-defined]  # a CursorResult
         audit.record(session, by, Act.SIGNED_OUT, by.person.public_id)
+
+
+def open_ones(session: Session, person: Person, now_ms: int) -> Sequence[BrowserSession]:
+    """The browsers that are signed in as the person, the one seen last first."""
+    query = select(BrowserSession).where(
+        BrowserSession.person_id == person.id,
+        BrowserSession.token_version == person.token_version,
+        BrowserSession.needs_code.is_(False),
+        BrowserSession.seen_at > now_ms - IDLE_MS,
+        BrowserSession.created_at > now_ms - LIFETIME_MS,
+    )
+    return session.scalars(query.order_by(BrowserSession.seen_at.desc(), BrowserSession.id.desc())).all()
+
+
+def end_one(session: Session, by: Actor, public_id: UUID) -> None:
+    """End one of the own sessions. Raise NotFound if there is none of this id. The caller commits."""
+    ended = session.execute(delete(BrowserSession).filter_by(public_id=public_id, person_id=by.who().id))
+    if not ended.rowcount:  # type: ignore[attr-defined]  # a CursorResult, for a DELETE
+        raise NotFound(f"you have no session {public_id}")
+    audit.record(session, by, Act.SESSION_ENDED, public_id)
+
+
+def end_others(session: Session, by: Actor, token: str) -> int:
+    """End all own sessions but the token's; return how many. The caller commits."""
+    ended = _drop_others(session, by, token)
+    audit.record(session, by, Act.SESSIONS_ENDED, by.who().public_id, n=ended)
+    return ended
+
+
+def keep_only(session: Session, by: Actor, token: str) -> str:
+    """End all own sessions but the token's, and give that one a new token. The caller commits.
+
+    For after something that decides who gets in has changed; that act is the one for the trail.
+    """
+    _drop_others(session, by, token)
+    renewed = crypto.new_token()
+    changed = session.execute(
+        update(BrowserSession)
+        .filter_by(token_hash=crypto.token_hash(token), person_id=by.who().id)
+        .values(token_hash=crypto.token_hash(renewed), token_version=by.who().token_version)
+    )
+    if not changed.rowcount:  # type: ignore[attr-defined]  # a CursorResult, for an UPDATE
+        raise NotFound("this session has just ended")
+    return renewed
+
+
+def _drop_others(session: Session, by: Actor, token: str) -> int:
+    ended = session.execute(
+        delete(BrowserSession).where(
+            BrowserSession.person_id == by.who().id, BrowserSession.token_hash != crypto.token_hash(token)
+        )
+    )
+    return int(ended.rowcount)  # type: ignore[attr-defined]  # a CursorResult, for a DELETE
 
 
 def end_all(session: Session, person: Person) -> None:

@@ -7,11 +7,13 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx
-from devflow.web.i18n import gettext
+from devflow.web.i18n import gettext, ngettext
 
 FAULT: Final = 500
+_SECONDS_BELOW_S: Final = 90
+_MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
 PROGRAMS: Final = ("/sync/", "/auth/")
 
@@ -21,7 +23,26 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
     app.register_error_handler(NotFound, lambda error: show(404, str(error)))
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
     app.register_error_handler(HTTPException, http_error)
+
+
+def wait(error: Limited) -> str:
+    """The error as a sentence that says until when."""
+    minutes = -(-error.retry_after_s // 60)
+    if error.retry_after_s <= _SECONDS_BELOW_S:
+        time = ngettext("%(n)s second", "%(n)s seconds", error.retry_after_s, n=error.retry_after_s)
+    elif minutes <= _MINUTES_BELOW:
+        time = ngettext("%(n)s minute", "%(n)s minutes", minutes, n=minutes)
+    else:
+        hours = -(-minutes // 60)
+        time = ngettext("%(n)s hour", "%(n)s hours", hours, n=hours)
+    return gettext("Too many wrong attempts. Try again in %(time)s.", time=time)
+
+
+def told_to_wait(response: Response, error: Limited) -> Response:
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def http_error(error: HTTPException) -> Response:
@@ -70,6 +91,8 @@ def _words(status: int, name: str) -> tuple[str, str]:
             return gettext("That does not work here"), gettext("Go back, and use the page's own buttons.")
         case 413:
             return gettext("Too much at once"), gettext("Send less.")
+        case 429:
+            return gettext("Too often"), gettext("Wait a moment, then try again.")
         case status if status >= FAULT:
             return (
                 gettext("Something broke on the server"),

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from devflow.accounts import sessions
 from devflow.accounts.sessions import SignedIn
-from devflow.models import Person
+from devflow.models import BrowserSession, Person
 from devflow.web import current, htmx
 from devflow.web.current import context, now
 
@@ -57,9 +57,9 @@ def token() -> str:
     return request.cookies.get(cookie_name(), "")
 
 
-def keep(response: Response, session_token: str) -> Response:
+def keep(response: Response, session_token: str, lifetime_ms: int = sessions.LIFETIME_MS) -> Response:
     """Hand a new session to the browser, in the place of the one it had."""
-    set_cookie(response, "devflow", session_token, sessions.LIFETIME_MS // 1_000)
+    set_cookie(response, "devflow", session_token, lifetime_ms // 1_000)
     return response
 
 
@@ -71,6 +71,11 @@ def forget(response: Response) -> Response:
 def viewer() -> Person:
     """The signed-in person, in the request's session; only behind ``needs``."""
     return cast(User, current_user).found.person
+
+
+def current_session() -> BrowserSession:
+    """The session of this browser, in the request's session; only behind ``needs``."""
+    return cast(User, current_user).found.session
 
 
 def signed_in() -> Person | None:

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from devflow import context, crypto, wire
-from devflow.accounts import devices, links, people, tokens
+from devflow.accounts import devices, links, people, sign_in, tokens
+from devflow.accounts.sign_in import Candidate
 from devflow.accounts.tokens import Bearer
 from devflow.audit import Actor
 from devflow.errors import Invalid, NotFound, Unauthorized
@@ -108,15 +109,21 @@ def test_an_address_has_one_account_however_it_is_written(world: World) -> None:
 
 
 def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(world: World) -> None:
-    world.person("Ada")
+    ada = world.person("Ada")
     messages = set()
     for email, password in (("ada@example.org", "wrong password"), ("eve@example.org", PASSWORD)):
-        with pytest.raises(Unauthorized) as caught, world.reading() as session:
-            people.authenticate(session, world.vault, email, password)
+        with pytest.raises(Unauthorized) as caught:
+            candidate(world, email).check(password)
         messages.add(str(caught.value))
     assert len(messages) == 1
+    found = candidate(world, "Ada@example.org ")
+    found.check(PASSWORD)
+    assert found.who() == ada.public_id
+
+
+def candidate(world: World, email: str) -> Candidate:
     with world.reading() as session:
-        assert people.authenticate(session, world.vault, "Ada@example.org ", PASSWORD).name == "Ada"
+        return sign_in.candidate(session, world.vault, email)
 
 
 def test_a_token_stands_for_its_person_and_device(world: World) -> None:

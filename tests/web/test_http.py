@@ -26,7 +26,18 @@ FOR_STRANGERS: Final = {
     "GET /projects/<uuid:project_id>": TO_SIGN_IN,
     "GET /sign-in": "200",
     "POST /sign-in": "422",
+    "GET /sign-in/code": TO_SIGN_IN,
+    "POST /sign-in/code": TO_SIGN_IN,
     "POST /sign-out": TO_SIGN_IN,
+    "GET /me/security": TO_SIGN_IN,
+    "POST /me/security/password": TO_SIGN_IN,
+    "GET /me/security/second-factor": TO_SIGN_IN,
+    "POST /me/security/second-factor": TO_SIGN_IN,
+    "POST /me/security/second-factor/on": TO_SIGN_IN,
+    "POST /me/security/second-factor/off": TO_SIGN_IN,
+    "POST /me/security/recovery-codes": TO_SIGN_IN,
+    "POST /me/security/sessions/<uuid:session_id>/end": TO_SIGN_IN,
+    "POST /me/security/sessions/end-others": TO_SIGN_IN,
     "GET /setup/<token>": "404",
     "POST /setup/<token>": "404",
     "GET /static/<path:filename>": "200",
@@ -55,7 +66,9 @@ def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> No
     found = {}
     for method, rule in routes(busy.app):
         address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
-        address = address.replace("<path:filename>", "icon.svg")
+        address = address.replace("<path:filename>", "icon.svg").replace(
+            "<uuid:session_id>", str(UUID(int=0))
+        )
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False
         ) as answer:

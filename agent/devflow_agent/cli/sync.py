@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from devflow.errors import Invalid, Offline
+from devflow.errors import CodeNeeded, Invalid, Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Exit, Run, as_json, json_option, path_argument
@@ -43,7 +43,11 @@ def init(run: Run, url: str, insecure_http: bool) -> None:
 
 @sync.command("auth")
 @click.option("--email", required=True, help="Your e-mail address on the server.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin, for scripts.")
+@click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from stdin, for scripts; the second line is the code of a second factor.",
+)
 @click.pass_obj
 def auth(run: Run, email: str, password_stdin: bool) -> None:
     """Sign in. The password is not stored; the tokens are, readable by you only."""
@@ -51,7 +55,11 @@ def auth(run: Run, email: str, password_stdin: bool) -> None:
 
     server = credentials.enrolled(run.home.credentials)
     password = _password(server.server_url, from_stdin=password_stdin)
-    account = enrolment.sign_in(run.home, run.store, run.http, email, password)
+    try:
+        account = enrolment.sign_in(run.home, run.store, run.http, email, password)
+    except CodeNeeded:
+        code = _code(from_stdin=password_stdin)
+        account = enrolment.sign_in(run.home, run.store, run.http, email, password, code)
     click.echo(f"signed in as {plain(account.email)} (tokens in {run.home.credentials}, mode 0600)")
     click.echo("next: `devflow sync enable` in a repository")
 
@@ -64,6 +72,15 @@ def _password(url: str, *, from_stdin: bool) -> str:
     if not password:
         raise Invalid("expected the password on the first line of stdin, got nothing")
     return password
+
+
+def _code(*, from_stdin: bool) -> str:
+    if not from_stdin:
+        return str(click.prompt("Code of your authenticator, or a recovery code", err=True))
+    code = sys.stdin.readline().strip()
+    if not code:
+        raise CodeNeeded("expected a code of the second factor on the second line of stdin, got nothing")
+    return code
 
 
 @sync.command("enable")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, request
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException
 
 from devflow import wire
-from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.errors import CodeNeeded, Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web.current import context
 
 bp = Blueprint("api", __name__)
@@ -34,9 +34,9 @@ def name_the_server(response: Response) -> Response:
     return response
 
 
-def problem(status: int, title: str, detail: str) -> Response:
-    """An error answer, ``application/problem+json``."""
-    body = wire.encode(wire.Problem(title=title, status=status, detail=detail))
+def problem(status: int, title: str, detail: str, code: str | UnsetType = UNSET) -> Response:
+    """An error answer, ``application/problem+json``; ``code`` tells programs what to do."""
+    body = wire.encode(wire.Problem(title=title, status=status, detail=detail, code=code))
     return Response(body, status, content_type="application/problem+json")
 
 
@@ -51,8 +51,16 @@ def invalid(error: Invalid) -> Response:
 
 @bp.errorhandler(Unauthorized)
 def unauthorized(error: Unauthorized) -> Response:
-    response = problem(401, "Unauthorized", str(error))
+    code = wire.SECOND_FACTOR if isinstance(error, CodeNeeded) else UNSET
+    response = problem(401, "Unauthorized", str(error), code)
     response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@bp.errorhandler(Limited)
+def limited(error: Limited) -> Response:
+    response = problem(429, "Too many requests", str(error))
+    response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 

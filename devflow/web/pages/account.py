@@ -1,9 +1,10 @@
-"""The way in and out: the first account, signing in, signing out."""
+"""The way in and out: the first account, signing in by password and code, signing out."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, cast
+from uuid import UUID
 
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,14 +12,17 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from devflow.access import Action
-from devflow.accounts import links, people, sessions
+from devflow.accounts import links, second_factor, sessions, throttle
+from devflow.accounts import sign_in as signing_in
 from devflow.accounts.passwords import MIN_PASSWORD
+from devflow.accounts.sessions import SignedIn
+from devflow.accounts.sign_in import Candidate
 from devflow.audit import Actor
-from devflow.errors import Invalid, Unauthorized
+from devflow.errors import CodeNeeded, Invalid, Limited, Unauthorized
 from devflow.models import Person
-from devflow.web import guard, htmx
+from devflow.web import entrance, errors, guard, htmx
 from devflow.web import session as browser
-from devflow.web.current import context, session
+from devflow.web.current import context, now, session
 from devflow.web.i18n import gettext
 from devflow.web.pages import bp
 
@@ -40,12 +44,12 @@ def set_up(token: str) -> ResponseReturnValue:
     form = request.form
     name, email, password = form.get("name", ""), form.get("email", ""), form.get("password", "")
 
-    def work(writing: Session, by: Actor) -> str:
+    def work(writing: Session, by: Actor) -> tuple[UUID, str]:
         person = links.set_up(writing, by, token, name=name, email=email, password=password)
-        return _begin(writing, by, person)
+        return person.public_id, _begin(writing, by, person)
 
     try:
-        session_token = guard.act_as_nobody(work)
+        person, session_token = guard.act_as_nobody(work)
     except Invalid as error:
         return htmx.render(
             "account/setup.html",
@@ -56,7 +60,7 @@ def set_up(token: str) -> ResponseReturnValue:
             email=email,
             wrong=str(error),
         )
-    return _enter(session_token, url_for("pages.overview"))
+    return _enter(person, session_token, url_for("pages.overview"))
 
 
 @bp.get("/sign-in")
@@ -72,15 +76,78 @@ def sign_in() -> ResponseReturnValue:
 def check_password() -> ResponseReturnValue:
     email = request.form.get("email", "")
     try:
-        found = people.authenticate(session(), context().vault, email, request.form.get("password", ""))
+        found = entrance.by_password(email, request.form.get("password", ""))
+        needs_code, session_token = guard.act_as_nobody(lambda writing, by: _let_in(writing, by, found))
     except Unauthorized:
         wrong = gettext("That e-mail address and password do not belong together.")
         return htmx.render("account/sign_in.html", 422, email=email, wrong=wrong)
-    person_id = found.id
-    return _enter(
-        guard.act_as_nobody(lambda writing, by: _begin(writing, by, writing.get_one(Person, person_id))),
-        _next(),
-    )
+    except Limited as error:
+        answer = htmx.render("account/sign_in.html", 429, email=email, wrong=errors.wait(error))
+        return errors.told_to_wait(answer, error)
+    if needs_code:
+        address = url_for("pages.code", next=request.args.get("next"))
+        return browser.keep(_to(address), session_token, sessions.CODE_MS)
+    return _enter(found.who(), session_token, _next())
+
+
+def _let_in(writing: Session, by: Actor, found: Candidate) -> tuple[bool, str]:
+    """Whether a code is still to come, and the new session's token."""
+    person = signing_in.let_in(writing, found)
+    needs_code = second_factor.is_on(writing, person)
+    return needs_code, _begin(writing, by, person, needs_code=needs_code)
+
+
+@bp.get("/sign-in/code")
+@guard.public("the session that the password gave says whose code is asked for")
+def code() -> ResponseReturnValue:
+    if _awaited() is None:
+        return _to(url_for("pages.sign_in", next=request.args.get("next")))
+    return htmx.render("account/code.html")
+
+
+@bp.post("/sign-in/code")
+@guard.public("the session that the password gave says whose code is asked for")
+def check_code() -> ResponseReturnValue:
+    awaited = _awaited()
+    if awaited is None:
+        return _to(url_for("pages.sign_in", next=request.args.get("next")))
+    person, tries = awaited.person.public_id, throttle.pending(awaited.session.public_id)
+    try:
+        with entrance.by_code(person, tries):
+            session_token = guard.act_as_nobody(_let_in_by_code)
+    except CodeNeeded:
+        if context().throttle.is_full(tries):
+            return _start_again()
+        wrong = gettext("That code is wrong, or was used already.")
+        return htmx.render("account/code.html", 422, wrong=wrong)
+    except Unauthorized:
+        return _to(url_for("pages.sign_in", next=request.args.get("next")))
+    except Limited as error:
+        answer = htmx.render("account/code.html", 429, wrong=errors.wait(error))
+        return errors.told_to_wait(answer, error)
+    return _enter(person, session_token, _next())
+
+
+def _let_in_by_code(writing: Session, by: Actor) -> str:
+    """The new session's token; raise CodeNeeded for a wrong code."""
+    awaited = sessions.find(writing, browser.token(), by.now_ms, needs_code=True)
+    if awaited is None:
+        raise Unauthorized("expected a password before the code: this session has just ended")
+    as_person = Actor(awaited.person, by.now_ms, by.vault)
+    second_factor.check(writing, as_person, awaited.person, request.form.get("code", ""))
+    return _begin(writing, by, awaited.person)
+
+
+def _start_again() -> Response:
+    """After too many wrong codes: the right password is asked for anew."""
+    guard.act_as_nobody(lambda writing, by: sessions.end(writing, by, browser.token()))
+    wrong = gettext("Too many wrong codes. Start again with your password.")
+    return browser.forget(htmx.render("account/sign_in.html", 422, wrong=wrong))
+
+
+def _awaited() -> SignedIn | None:
+    """Who has shown the password in this browser, and a code not yet."""
+    return sessions.find(session(), browser.token(), now(), needs_code=True)
 
 
 @bp.post("/sign-out")
@@ -90,14 +157,14 @@ def sign_out() -> ResponseReturnValue:
     return browser.forget(_to(url_for("pages.sign_in")))
 
 
-def _begin(writing: Session, by: Actor, person: Person) -> str:
+def _begin(writing: Session, by: Actor, person: Person, *, needs_code: bool = False) -> str:
     """A new session; the one that the browser had, which somebody else may have planted, ends."""
     sessions.end(writing, by, browser.token())
-    return sessions.begin(writing, by, person, request.user_agent.string)
+    return sessions.begin(writing, by, person, request.user_agent.string, needs_code=needs_code)
 
 
-def _enter(session_token: str, address: str) -> ResponseReturnValue:
-    return browser.keep(_to(address), session_token)
+def _enter(person: UUID, session_token: str, address: str) -> ResponseReturnValue:
+    return entrance.remember(browser.keep(_to(address), session_token), person)
 
 
 def _to(address: str) -> Response:
