@@ -25,5 +25,13 @@ class TooLarge(DevflowError):
     """More than the other side takes at once: send less."""
 
 
+class Limited(DevflowError):
+    """Too often: wait ``retry_after_s`` seconds and try again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Busy(DevflowError):
     """Another process does this already: leave it to that one."""

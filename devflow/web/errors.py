@@ -7,7 +7,7 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx
 from devflow.web.i18n import gettext
 
@@ -21,6 +21,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
     app.register_error_handler(NotFound, lambda error: show(404, str(error)))
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(Limited, limited)
     app.register_error_handler(HTTPException, http_error)
 
 
@@ -32,6 +33,12 @@ def http_error(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
+    return response
+
+
+def limited(error: Limited) -> Response:
+    response = show(429, str(error))
+    response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 
@@ -70,6 +77,8 @@ def _words(status: int, name: str) -> tuple[str, str]:
             return gettext("That does not work here"), gettext("Go back, and use the page's own buttons.")
         case 413:
             return gettext("Too much at once"), gettext("Send less.")
+        case 429:
+            return gettext("Too often"), gettext("Wait some minutes, then try again.")
         case status if status >= FAULT:
             return (
                 gettext("Something broke on the server"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import shlex
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    for form in (number, compact, duration, hours, day, weekday, month_day, month, sentence):
+    for form in (number, compact, duration, hours, day, moment, weekday, month_day, month, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -93,6 +93,13 @@ def span(first: date, last: date) -> str:
 def day(value: date) -> str:
     """Nov 3, 2026."""
     return _date(value, "medium", locale())
+
+
+def moment(at_ms: int) -> str:
+    """Unix milliseconds as Nov 3, 2026, 2:05 PM, in the zone all days are cut by."""
+    at = datetime.fromtimestamp(at_ms / 1_000, UTC)
+    local = at.astimezone(context().calendar.zone)
+    return f"{day(local.date())}, {format_time(local, 'short', locale=locale())}"
 
 
 def weekday(value: date) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
 from devflow import wire
-from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
+from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web.current import context
 
 bp = Blueprint("api", __name__)
@@ -64,6 +64,13 @@ def not_found(error: NotFound) -> Response:
 @bp.errorhandler(TooLarge)
 def too_large(error: TooLarge) -> Response:
     return problem(413, "Content too large", str(error))
+
+
+@bp.errorhandler(Limited)
+def limited(error: Limited) -> Response:
+    response = problem(429, "Too many requests", str(error))
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 @bp.errorhandler(HTTPException)
