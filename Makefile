@@ -33,6 +33,10 @@ test: setup chromium ## Check style and types, and run every test. PYTEST_ARGS="
 	$(BIN)/mypy
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
 
+.PHONY: soak
+soak: setup ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
+	$(BIN)/pytest tests/soak --durations=10 $(PYTEST_ARGS)
+
 .PHONY: demo
 demo: .venv/.run ## Show it all: a server, an agent, and this repository's history (or REPOSITORY=...) on a page.
 	@exec $(BIN)/python docs/demo.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") $(if $(DEMO_ONCE),--once)

@@ -49,8 +49,15 @@ class Act(StrEnum):
     AUTHORS_TOLD = "person.authors_told"
     PERSON_MADE = "person.made"
     DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_RENAMED = "device.renamed"
+    DEVICE_REVOKED = "device.revoked"
+    DEVICE_READMITTED = "device.readmitted"
+    PAIRING_STARTED = "device.pairing_started"
+    PAIRING_APPROVED = "device.pairing_approved"
+    PAIRING_DENIED = "device.pairing_denied"
     TOKENS_ISSUED = "device.tokens_issued"
     TOKENS_RENEWED = "device.tokens_renewed"
+    TOKENS_ENDED = "device.tokens_ended"
     TOKEN_REUSED = "device.token_reused"  # noqa: S105 - a name
 
 

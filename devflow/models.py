@@ -187,11 +187,10 @@ class Device(Base):
 
 
 class Grant(Base):
-    """What one log-in gave a program: a family of refresh tokens of which one is good at a time.
+    """What one log-in gave a program: a family of refresh tokens, of which ``tokens.py`` says which are good.
 
-    ``current`` is the number of that token, ``parent`` of the one it was given for. Until
-    ``is_confirmed`` - the current one, or its access token, was seen - the answer that carried it
-    may have been lost, and the parent is good once more. Any other token is a stolen one.
+    ``current`` is the number of the last one seen, 0 before the first; ``parent`` of the one it was
+    given for; ``newest`` the highest number given.
     """
 
     __tablename__ = "grants"
@@ -203,24 +202,28 @@ class Grant(Base):
     token_version: Mapped[int] = mapped_column(BigInteger)  # the person's when it was given
     current: Mapped[int] = mapped_column(BigInteger)
     parent: Mapped[int] = mapped_column(BigInteger)
-    is_confirmed: Mapped[bool]
+    newest: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[int] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class RefreshToken(Base):
-    """A refresh token's hash and its number in the grant, until it expires."""
+    """A refresh token's hash, its number in the grant, and that of the one it was given for."""
 
     __tablename__ = "refresh_tokens"
 
     token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     grant_id: Mapped[int] = mapped_column(ForeignKey("grants.id", ondelete="CASCADE"), index=True)
     number: Mapped[int] = mapped_column(BigInteger)
+    parent: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Pairing(Base):
-    """A PC that asks to be let in by a code that its owner approves in the browser (after RFC 8628)."""
+    """A PC that asks to be let in by a code that its owner approves in the browser (after RFC 8628).
+
+    ``person_id`` is who approved it, ``token_version`` theirs at that moment.
+    """
 
     __tablename__ = "pairings"
 
@@ -230,7 +233,8 @@ class Pairing(Base):
     device_name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
-    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))  # approved it
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
+    token_version: Mapped[int | None] = mapped_column(BigInteger)
     denied_at: Mapped[int | None] = mapped_column(BigInteger)
     grant_id: Mapped[int | None] = mapped_column(ForeignKey("grants.id", ondelete="CASCADE"))
 

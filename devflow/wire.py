@@ -236,6 +236,9 @@ class BatchResult(Struct, frozen=True, kw_only=True, rename="camel"):
     errors: list[Refusal]
 
 
+DeviceName = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
 class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """``POST /auth/login``. With a ``device_id`` the token is bound to that PC and may upload.
 
@@ -246,7 +249,7 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
     password: Annotated[str, Meta(min_length=1, max_length=1_024)]
     code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     device_id: UUID | None = None
-    device_name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    device_name: DeviceName | None = None
 
 
 class Refresh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -260,6 +263,60 @@ class Tokens(Struct, frozen=True, kw_only=True, rename="camel"):
     user_id: UUID
     refresh_token: str
     expires_at: int
+
+
+class Pair(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """``POST /auth/pair``: a PC asks to be let in by its owner, in the browser (after RFC 8628)."""
+
+    device_id: UUID
+    device_name: DeviceName
+
+
+class Pairing(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The owner opens ``url`` and types ``code``; the PC asks every ``interval_s`` with ``secret``."""
+
+    secret: str
+    code: str
+    url: str
+    expires_at: int
+    interval_s: int
+
+
+class PairToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """``POST /auth/pair/token``."""
+
+    secret: Annotated[str, Meta(min_length=1, max_length=1_024)]
+
+
+class PairingState(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+
+
+class Paired(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of a pairing; ``tokens``, and the e-mail address of whose they are, once it is approved."""
+
+    state: PairingState
+    tokens: Tokens | None = None
+    email: str | None = None
+
+
+class Device(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A PC of the signed-in person; ``is_this`` is the one that asks."""
+
+    device_id: UUID
+    name: str
+    created_at: int
+    last_seen_at: int | None
+    revoked_at: int | None
+    is_this: bool
+
+
+class Devices(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /auth/devices``"""
+
+    devices: list[Device]
 
 
 class Authors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

@@ -40,7 +40,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     def signed_in(self) -> Account:
         if self.account is None:
-            raise Unauthorized("nobody is signed in: run `devflow sync auth --email E`")
+            raise Unauthorized("nobody is signed in: run `devflow sync auth`")
         return self.account
 
 
@@ -67,8 +67,10 @@ def enrolled(path: Path) -> Credentials:
 def save(path: Path, credentials: Credentials) -> None:
     """Durable and readable by its owner only; a reader sees the old file or the new one.
 
-    Tokens rotate, so whoever reads, asks the server and saves does it inside ``changing``.
+    Tokens rotate, so whoever reads, asks the server and saves does it inside ``changing``, as
+    does everybody who saves.
     """
+    _forget_half_written(path)
     # mkstemp makes the file with mode 0600.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -82,6 +84,12 @@ def save(path: Path, credentials: Credentials) -> None:
             Path(name).unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _forget_half_written(path: Path) -> None:
+    """A process that was killed while it saved has left its tokens beside the file."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

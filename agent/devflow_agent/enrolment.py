@@ -6,18 +6,26 @@ Nothing here sends an event; ``sync`` does, once all three are done and sync is 
 from __future__ import annotations
 
 import platform
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 import msgspec
 import requests
 
 from devflow import wire
-from devflow.errors import Invalid
+from devflow.errors import Invalid, Offline, Unauthorized
 from devflow_agent import authors, credentials, outbox, remote
 from devflow_agent.config import Home
 from devflow_agent.credentials import Account, Credentials
-from devflow_agent.remote import Remote
+from devflow_agent.remote import Remote, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.store import Project, Store
+
+LONGEST_PAIRING_S: Final = 3_600.0
+"""A server that answers ends a pairing by itself; this is for one that no longer does."""
+FASTEST_POLL_S: Final = 1.0
 
 
 def enrol(
@@ -57,18 +65,108 @@ def sign_in(
             password=password,
             code=code,
             device_id=store.device_id(),
-            device_name=platform.node()[:100] or "unnamed PC",
+            device_name=device_name(),
         )
-        tokens = remote.login(http, server, form)
-        account = Account(
-            user_id=tokens.user_id,
-            email=email,
-            token=tokens.token,
-            refresh_token=tokens.refresh_token,
-            expires_at=tokens.expires_at,
-        )
-        credentials.save(home.credentials, msgspec.structs.replace(server, account=account))
+        return _keep(home, server, remote.login(http, server, form), email)
+
+
+def pair(
+    home: Home,
+    store: Store,
+    http: requests.Session,
+    *,
+    on_code: Callable[[wire.Pairing], None],
+    wait: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Account:
+    """Sign in without a password: ``on_code`` gets what the owner types into the browser.
+
+    Waits for the answer, and leaves everything as it was unless that is yes. Raise Unauthorized
+    if it is no, or if none comes in time.
+    """
+    server = credentials.enrolled(home.credentials)
+    credentials.checked_url(server.server_url, insecure_http=server.insecure_http)
+    form = wire.Pair(device_id=store.device_id(), device_name=device_name())
+    begun = remote.start_pairing(http, server, form)
+    on_code(begun)
+    tokens, email = _awaited(http, server, begun, wait, monotonic)
+    with credentials.changing(home.credentials):
+        now_there = credentials.enrolled(home.credentials)
+        if (now_there.server_url, now_there.server_id) != (server.server_url, server.server_id):
+            raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
+        return _keep(home, now_there, tokens, email)
+
+
+def _awaited(
+    http: requests.Session,
+    server: Credentials,
+    begun: wire.Pairing,
+    wait: Callable[[float], None],
+    monotonic: Callable[[], float],
+) -> tuple[wire.Tokens, str]:
+    """The tokens and the e-mail address of who let this PC in. A server that is away is asked again."""
+    give_up, trouble = monotonic() + LONGEST_PAIRING_S, ""
+    pause_s = float(begun.interval_s)
+    while monotonic() < give_up:
+        wait(max(pause_s, FASTEST_POLL_S))
+        pause_s = float(begun.interval_s)
+        try:
+            answer = remote.paired(http, server, begun.secret)
+        except Unauthorized as error:
+            raise Unauthorized(
+                f"this PC was not let in ({error}): run `devflow sync auth` for a new code"
+            ) from error
+        except Offline as error:
+            trouble = str(error)
+            if isinstance(error, Unavailable):
+                pause_s = max(pause_s, error.retry_after_s or 0.0)
+            continue
+        match answer.state:
+            case wire.PairingState.DENIED:
+                raise Unauthorized("this PC was turned away in the browser")
+            case wire.PairingState.APPROVED if answer.tokens is not None:
+                return answer.tokens, answer.email or str(answer.tokens.user_id)
+    trouble = trouble or "the server did not say so"
+    raise Offline(f"the code has expired ({trouble}): run `devflow sync auth` again")
+
+
+def _keep(home: Home, server: Credentials, tokens: wire.Tokens, email: str) -> Account:
+    account = Account(
+        user_id=tokens.user_id,
+        email=email,
+        token=tokens.token,
+        refresh_token=tokens.refresh_token,
+        expires_at=tokens.expires_at,
+    )
+    credentials.save(home.credentials, msgspec.structs.replace(server, account=account))
     return account
+
+
+def device_name() -> str:
+    """What this PC calls itself, as far as it can be shown."""
+    shown = "".join(character for character in platform.node() if character.isprintable())
+    return " ".join(shown.split())[:100].strip() or "unnamed PC"
+
+
+def sign_out(home: Home, http: requests.Session, *, only_here: bool = False) -> Account:
+    """End this PC's tokens on the server, and delete them here; return whose they were.
+
+    With ``only_here`` the server is not asked. Raise Offline, with nothing changed, if it cannot be.
+    """
+    account = credentials.enrolled(home.credentials).signed_in()
+    if not only_here:
+        with suppress(Unauthorized):  # it has ended them before us
+            Remote(home.credentials, http).log_out()
+    forget(home, account)
+    return account
+
+
+def forget(home: Home, account: Account) -> None:
+    """Delete the tokens on this PC, unless somebody else has signed in meanwhile."""
+    with credentials.changing(home.credentials):
+        server = credentials.load(home.credentials)
+        if server is not None and server.account is not None and server.account.user_id == account.user_id:
+            credentials.save(home.credentials, msgspec.structs.replace(server, account=None))
 
 
 def link(

@@ -287,7 +287,7 @@ def _next_step(status: StatusAnswer) -> str | None:
     if status.endpoint is None:
         return "no server is set up: the developer runs `devflow sync init URL`"
     if status.signed_in_as is None:
-        return "nobody is signed in: the developer runs `devflow sync auth --email E`"
+        return "nobody is signed in: the developer runs `devflow sync auth`"
     if not status.linked_projects:
         return "no project is linked: the developer runs `devflow sync enable` in a repository"
     return None if status.enabled else "sync is off: call sync_configure with enabled true"

@@ -22,7 +22,7 @@ import requests
 import urllib3
 
 from devflow import wire
-from devflow.errors import CodeNeeded, Invalid, Offline, TooLarge, Unauthorized
+from devflow.errors import CodeNeeded, DevflowError, Invalid, NotFound, Offline, TooLarge, Unauthorized
 from devflow_agent import credentials
 from devflow_agent.credentials import Account, Credentials
 
@@ -89,6 +89,19 @@ def login(http: requests.Session, server: Credentials, form: wire.Login) -> wire
     return _decoded(checked(answer, server.server_id), wire.Tokens)
 
 
+def start_pairing(http: requests.Session, server: Credentials, form: wire.Pair) -> wire.Pairing:
+    """Ask the server for a code that its owner lets this PC in with."""
+    answer = exchange(http, "POST", f"{server.server_url}/auth/pair", body=wire.encode(form))
+    return _decoded(checked(answer, server.server_id), wire.Pairing)
+
+
+def paired(http: requests.Session, server: Credentials, secret: str) -> wire.Paired:
+    """What became of a pairing; raise Unauthorized if it is over."""
+    body = wire.encode(wire.PairToken(secret=secret))
+    answer = exchange(http, "POST", f"{server.server_url}/auth/pair/token", body=body)
+    return _decoded(checked(answer, server.server_id), wire.Paired)
+
+
 class Remote:
     """The enrolled server, spoken to as the person signed in; renews an expired token by itself."""
 
@@ -104,6 +117,10 @@ class Remote:
         self._account = self._server.signed_in()
 
     @property
+    def account(self) -> Account:
+        return self._account
+
+    @property
     def user_id(self) -> UUID:
         return self._account.user_id
 
@@ -112,6 +129,20 @@ class Remote:
 
     def tell_authors(self, authors: wire.Authors) -> None:
         self.checked(self._ask("PUT", "/sync/authors", body=wire.encode(authors)), expected=204)
+
+    def devices(self) -> list[wire.Device]:
+        return _decoded(self.checked(self._ask("GET", "/auth/devices")), wire.Devices).devices
+
+    def revoke(self, device_id: UUID) -> None:
+        """Raise NotFound if there is no such device of the person's."""
+        answer = self._ask("POST", f"/auth/devices/{device_id}/revoke", body=b"{}")
+        if answer.status == 404 and answer.server == str(self._server.server_id):
+            raise NotFound(_problem(answer))
+        self.checked(answer, expected=204)
+
+    def log_out(self) -> None:
+        """End all tokens of this sign-in, on the server."""
+        self.checked(self._ask("POST", "/auth/logout", body=b"{}"), expected=204)
 
     def upload(self, body: bytes) -> Answer:
         """Send a gzipped batch; the answer is not checked yet."""
@@ -135,44 +166,60 @@ class Remote:
             )
 
         answer = once()
-        # A stranger's 401 must not cost us the refresh token.
-        if answer.status == 401 and answer.server == str(self._server.server_id):
-            self._renew()
+        # Twice: the tokens that another process has put in the file may be old by now, too.
+        for _ in range(2):
+            # A stranger's 401 must not cost us the refresh token.
+            if answer.status != 401 or answer.server != str(self._server.server_id):
+                break
+            is_fresh = self._renew()
             answer = once()
+            if is_fresh:
+                break
         return answer
 
-    def _renew(self) -> None:
-        """Exchange the refresh token, which works once; raise Unauthorized and sign out if it is refused."""
+    def _renew(self) -> bool:
+        """Get other tokens than those refused: from the file, or (then True) for the refresh token.
+
+        Raise Unauthorized and sign out if that is refused.
+        """
         with credentials.changing(self._path):
-            server = credentials.enrolled(self._path)
-            if server.server_id != self._server.server_id:
-                raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
-            account = server.signed_in()
+            server, account = self._read()
             if account.token != self._account.token:  # another process was faster
                 self._account = account
-                return
-            self._account = _renewed(self._http, server, account, self._path, self._timeouts)
+                return False
+            try:
+                self._account = _renewed(self._http, server, account, self._timeouts)
+            except (Unauthorized, Invalid) as error:
+                self._account = self._given_up(account, error)
+                return False
+            credentials.save(self._path, msgspec.structs.replace(server, account=self._account))
+            return True
+
+    def _read(self) -> tuple[Credentials, Account]:
+        server = credentials.enrolled(self._path)
+        if server.server_id != self._server.server_id:
+            raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
+        return server, server.signed_in()
+
+    def _given_up(self, account: Account, error: DevflowError) -> Account:
+        """The account that somebody who does not keep to the lock has put in the file; else sign out."""
+        server, now_there = self._read()
+        if now_there.refresh_token != account.refresh_token:
+            return now_there
+        credentials.save(self._path, msgspec.structs.replace(server, account=None))
+        raise Unauthorized(f"{account.email} is signed out ({error}): run `devflow sync auth`") from error
 
 
-def _renewed(
-    http: requests.Session, server: Credentials, account: Account, path: Path, timeouts: Timeouts
-) -> Account:
+def _renewed(http: requests.Session, server: Credentials, account: Account, timeouts: Timeouts) -> Account:
+    """The account with the tokens that its refresh token is exchanged for; raise Unauthorized if refused."""
     form = wire.Refresh(refresh_token=account.refresh_token)
     answer = exchange(
         http, "POST", f"{server.server_url}/auth/refresh", body=wire.encode(form), timeouts=timeouts
     )
-    try:
-        tokens = _decoded(checked(answer, server.server_id), wire.Tokens)
-    except (Unauthorized, Invalid) as error:
-        credentials.save(path, msgspec.structs.replace(server, account=None))
-        raise Unauthorized(
-            f"{account.email} is signed out ({error}): run `devflow sync auth --email {account.email}`"
-        ) from error
-    renewed = msgspec.structs.replace(
+    tokens = _decoded(checked(answer, server.server_id), wire.Tokens)
+    return msgspec.structs.replace(
         account, token=tokens.token, refresh_token=tokens.refresh_token, expires_at=tokens.expires_at
     )
-    credentials.save(path, msgspec.structs.replace(server, account=renewed))
-    return renewed
 
 
 def exchange(

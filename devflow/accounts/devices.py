@@ -1,28 +1,104 @@
-"""Devices: the PCs that people send from."""
+"""Devices: the PCs that people send from - taken in, named, revoked, and let in again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import audit
+from devflow import access, audit
+from devflow.access import Action
+from devflow.accounts import tokens
 from devflow.audit import Act, Actor
-from devflow.errors import Invalid, Unauthorized
+from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import Device, Person
+from devflow.names import plain_name
 
 
 def enrol(session: Session, by: Actor, person: Person, public_id: UUID, name: str) -> Device:
-    """The person's device of this id, made if it is new. The caller commits."""
-    device = session.scalar(select(Device).where(Device.public_id == public_id))
+    """The person's device of this id, made if it is new. The caller commits.
+
+    Raise Unauthorized for a revoked one: a password alone, which may be known to whoever has
+    the PC now, does not let it in again.
+    """
+    device = find_own(session, person, public_id)
     if device is None:
-        device = Device(public_id=public_id, person_id=person.id, name=name, created_at=by.now_ms)
-        session.add(device)
-        session.flush()
-        audit.record(session, by, Act.DEVICE_ENROLLED, public_id)
-    if device.person_id != person.id:
-        raise Invalid("expected a device of your own: this PC is signed in to this server as somebody else")
+        return _make(session, by, person, public_id, name)
     if device.revoked_at is not None:
-        raise Unauthorized(f"the device {device.name} was revoked")
+        raise Unauthorized(
+            f"the device {device.name} was revoked: `devflow sync auth` without an e-mail address "
+            "asks its owner to let it in again"
+        )
+    return device
+
+
+def admit(session: Session, by: Actor, public_id: UUID, name: str) -> Device:
+    """The device of who acts, made if it is new, let in again if it was revoked. The caller commits."""
+    person = by.who()
+    device = find_own(session, person, public_id)
+    if device is None:
+        return _make(session, by, person, public_id, name)
+    if device.revoked_at is not None:
+        device.revoked_at = None
+        audit.record(session, by, Act.DEVICE_READMITTED, public_id)
+    return device
+
+
+def find_own(session: Session, person: Person, public_id: UUID) -> Device | None:
+    """The person's device of this id, None if it is nobody's; raise Invalid if it is somebody else's."""
+    device = session.scalar(select(Device).where(Device.public_id == public_id))
+    if device is not None and device.person_id != person.id:
+        raise Invalid("expected a device of your own: this PC is signed in to this server as somebody else")
+    return device
+
+
+def rename(session: Session, by: Actor, public_id: UUID, name: str) -> None:
+    """Call the own device something else; raise NotFound if it is not the own. The caller commits."""
+    device = session.scalar(select(Device).filter_by(public_id=public_id, person_id=by.who().id))
+    if device is None:
+        raise NotFound(f"there is no device {public_id} of yours")
+    name = plain_name(name)
+    if name != device.name:
+        device.name = name
+        audit.record(session, by, Act.DEVICE_RENAMED, public_id)
+
+
+def revoke(session: Session, by: Actor, public_id: UUID) -> None:
+    """Let nothing of the device in any more, from its very next request on. The caller commits.
+
+    Raise NotFound unless it is the own, or who acts may revoke everybody's.
+    """
+    device = access.fetch(session, by.who(), Action.REVOKE_DEVICE, Device, public_id)
+    if device.revoked_at is not None:
+        return
+    device.revoked_at = by.now_ms
+    tokens.end_all_of(session, device, by.now_ms)
+    audit.record(session, by, Act.DEVICE_REVOKED, public_id)
+
+
+def own(session: Session, person: Person) -> Sequence[Device]:
+    """The person's devices: those in use first, the last one seen first."""
+    return session.scalars(_in_order(select(Device).where(Device.person_id == person.id))).all()
+
+
+def everybodys(session: Session, person: Person) -> list[tuple[Device, Person]]:
+    """All devices with their owners, in the same order; raise Unauthorized unless the person manages them."""
+    access.require(person, Action.MANAGE_DEVICES)
+    query = select(Device, Person).join(Person, Person.id == Device.person_id)
+    return [(device, owner) for device, owner in session.execute(_in_order(query))]
+
+
+def _in_order(query: Any) -> Any:
+    is_over, seen_at = Device.revoked_at.is_not(None), Device.last_seen_at
+    return query.order_by(is_over, seen_at.is_(None), seen_at.desc(), Device.created_at.desc(), Device.id)
+
+
+def _make(session: Session, by: Actor, person: Person, public_id: UUID, name: str) -> Device:
+    device = Device(public_id=public_id, person_id=person.id, name=plain_name(name), created_at=by.now_ms)
+    session.add(device)
+    session.flush()
+    audit.record(session, by, Act.DEVICE_ENROLLED, public_id)
     return device

@@ -1,9 +1,10 @@
 """Tokens of programs: a log-in gives a grant, the grant a chain of refresh tokens, each an access token.
 
-Refresh tokens rotate. The one that was used is dead as soon as the one it was exchanged for has
-been seen; until then the answer may have been lost, and it can be used again, which makes the
-unseen one void. A token that is neither of the two was stolen, or is the thief's: the grant ends,
-and with it every token of it.
+Refresh tokens rotate, and what one is exchanged for counts from the moment it is seen. Until then
+the answer may have been lost - the program killed, the line cut - so the one before stays good and
+can be exchanged again. Of several answers to one token the first that is seen goes on with the
+chain; the others, and all before, are dead. Whoever comes with a dead one has stolen it, or it was
+stolen from them: the grant ends, and with it every token of it (RFC 9700, 4.14.2).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import jwt
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from devflow import audit, crypto, wire
@@ -25,22 +26,38 @@ from devflow.models import Device, Grant, Person, RefreshToken
 TOKEN_LIFETIME_MS: Final = 7 * 86_400_000
 REFRESH_LIFETIME_MS: Final = 90 * 86_400_000
 ISSUER: Final = "devflow"
-_REQUIRED: Final = ["exp", "iat", "sub", "aud", "iss", "ver", "grant", "num"]
+_REQUIRED: Final = ["exp", "iat", "sub", "aud", "iss", "ver", "grant", "num", "par"]
+_NOT_VALID: Final = "this token is not valid here: sign in again"
+_ENDED: Final = "this token was ended: sign in again"
+_REPLACED: Final = "this token was replaced: refresh it, or sign in again"
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom an access token stands for; ``device`` is None for a token that is bound to no PC."""
+    """Whom an access token stands for; ``device`` is None for a token that is bound to no PC.
+
+    ``number`` and ``parent`` are those of the refresh token that it came with.
+    """
 
     person: Person
     device: Device | None
     grant: Grant
     number: int
+    parent: int
 
 
 def issue(session: Session, by: Actor, person: Person, device: Device | None, audience: UUID) -> wire.Tokens:
-    """A new grant and its first tokens. The caller commits."""
-    session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= by.now_ms))
+    """A new grant and its first tokens; those the device had before end. The caller commits."""
+    return first(session, by, begin(session, by, person, device).id, audience)
+
+
+def begin(session: Session, by: Actor, person: Person, device: Device | None) -> Grant:
+    """A new grant; what the device was given before ends. The caller commits, and hands out tokens of it."""
+    _clean_up(session, by.now_ms)
+    if device is not None:
+        # Locked: of two log-ins at once the later one ends what the earlier one was given.
+        session.refresh(device, with_for_update={"key_share": True})
+        end_all_of(session, device, by.now_ms)
     grant = Grant(
         public_id=uuid4(),
         person_id=person.id,
@@ -48,16 +65,28 @@ def issue(session: Session, by: Actor, person: Person, device: Device | None, au
         token_version=person.token_version,
         current=0,
         parent=0,
-        is_confirmed=True,
+        newest=0,
         created_at=by.now_ms,
     )
     session.add(grant)
     session.flush()
-    return _next(session, by, grant, person, device, parent=0, audience=audience)
+    return grant
+
+
+def first(session: Session, by: Actor, grant_id: int, audience: UUID) -> wire.Tokens:
+    """A grant's first tokens, and again while it is not known that they arrived. The caller commits.
+
+    Raise Unauthorized once any of them was seen.
+    """
+    grant = _locked(session, grant_id)
+    person, device = _holders(session, grant)
+    if grant.current != 0:
+        raise Unauthorized(_REPLACED)
+    return _next(session, by, grant, person, device, audience)
 
 
 def renew(session: Session, by: Actor, refresh_token: str, audience: UUID) -> wire.Tokens | None:
-    """New tokens for a refresh token; None for one that was used before: its grant has ended.
+    """New tokens for a refresh token; None for one that is dead: its grant has ended.
 
     The caller commits, also what None means. Raise Unauthorized for any other that is not good.
     """
@@ -65,41 +94,102 @@ def renew(session: Session, by: Actor, refresh_token: str, audience: UUID) -> wi
     if row is None or row.expires_at <= by.now_ms:
         raise Unauthorized("this refresh token is not valid: sign in again")
     # Two that use it at once come one after the other.
-    grant = session.get_one(Grant, row.grant_id, with_for_update=True, populate_existing=True)
+    grant = _locked(session, row.grant_id)
     person, device = _holders(session, grant)
-    if row.number == grant.current or (row.number == grant.parent and not grant.is_confirmed):
-        return _next(session, by, grant, person, device, parent=row.number, audience=audience)
+    if row.number == grant.current or row.parent == grant.current:
+        _saw(grant, row.number, row.parent)
+        return _next(session, by, grant, person, device, audience)
     grant.ended_at = by.now_ms
-    audit.record(session, by, Act.TOKEN_REUSED, None if device is None else device.public_id, is_refused=True)
+    audit.record(session, by, Act.TOKEN_REUSED, _id_of(device), is_refused=True)
     return None
 
 
+def end(session: Session, by: Actor, bearer: Bearer) -> None:
+    """Log out: no token of the grant is good any more. The caller commits."""
+    session.execute(update(Grant).where(Grant.id == bearer.grant.id).values(ended_at=by.now_ms))
+    audit.record(session, by, Act.TOKENS_ENDED, _id_of(bearer.device))
+
+
+def end_all_of(session: Session, device: Device, now_ms: int) -> None:
+    """End what the device was given. The caller commits and says in the trail why."""
+    session.execute(
+        update(Grant).where(Grant.device_id == device.id, Grant.ended_at.is_(None)).values(ended_at=now_ms)
+    )
+
+
+def bearer(session: Session, vault: Vault, token: str, audience: UUID, now_ms: int) -> Bearer:
+    """Whom the access token stands for right now; raise Unauthorized with what is wrong with it."""
+    claims = _claims(vault, token, audience)
+    try:
+        person_id, grant_id = UUID(claims["sub"]), UUID(claims["grant"])
+        number, parent, expires_at_s = int(claims["num"]), int(claims["par"]), int(claims["exp"])
+        device_id = UUID(claims["dev"]) if "dev" in claims else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unauthorized(_NOT_VALID) from error
+    if expires_at_s * 1_000 <= now_ms:
+        raise Unauthorized("this token has expired: refresh it, or sign in again")
+    grant = session.scalar(select(Grant).where(Grant.public_id == grant_id))
+    if grant is None:
+        raise Unauthorized(_ENDED)
+    person, device = _holders(session, grant)
+    if person.public_id != person_id or _id_of(device) != device_id:
+        raise Unauthorized(_NOT_VALID)
+    _check_not_replaced(grant, number, parent)
+    return Bearer(person, device, grant, number, parent)
+
+
+def needs_confirming(bearer: Bearer) -> bool:
+    """Whether these tokens have just been seen for the first time."""
+    return bearer.parent == bearer.grant.current
+
+
+def confirm(session: Session, bearer: Bearer) -> None:
+    """Note that these tokens have arrived: from now on those before, and others given beside them, are dead.
+
+    The caller commits. Raise Unauthorized if others given beside them were faster.
+    """
+    grant = _locked(session, bearer.grant.id)
+    _check_not_replaced(grant, bearer.number, bearer.parent)
+    if bearer.parent == grant.current:
+        _saw(grant, bearer.number, bearer.parent)
+
+
+def _check_not_replaced(grant: Grant, number: int, parent: int) -> None:
+    # The one before is still in use by requests under way, and by other processes of that PC.
+    if number not in (grant.current, grant.parent) and parent != grant.current:
+        raise Unauthorized(_REPLACED)
+
+
+def _saw(grant: Grant, number: int, parent: int) -> None:
+    if number != grant.current:
+        grant.current, grant.parent = number, parent
+
+
+def _locked(session: Session, grant_id: int) -> Grant:
+    grant = session.get(Grant, grant_id, with_for_update=True, populate_existing=True)
+    if grant is None:
+        raise Unauthorized(_ENDED)
+    return grant
+
+
 def _next(
-    session: Session,
-    by: Actor,
-    grant: Grant,
-    person: Person,
-    device: Device | None,
-    *,
-    parent: int,
-    audience: UUID,
+    session: Session, by: Actor, grant: Grant, person: Person, device: Device | None, audience: UUID
 ) -> wire.Tokens:
-    # A number is never given twice, so what was void stays void.
-    number = grant.current + 1
-    grant.current, grant.parent, grant.is_confirmed = number, parent, False
+    # A number is never given twice, so what is dead stays dead.
+    grant.newest += 1
     refresh_token = crypto.new_token()
     session.add(
         RefreshToken(
             token_hash=crypto.token_hash(refresh_token),
             grant_id=grant.id,
-            number=number,
+            number=grant.newest,
+            parent=grant.current,
             expires_at=by.now_ms + REFRESH_LIFETIME_MS,
         )
     )
     session.flush()
-    act = Act.TOKENS_ISSUED if parent == 0 else Act.TOKENS_RENEWED
-    as_person = Actor(person, by.now_ms, by.vault)
-    audit.record(session, as_person, act, None if device is None else device.public_id)
+    act = Act.TOKENS_ISSUED if grant.current == 0 else Act.TOKENS_RENEWED
+    audit.record(session, Actor(person, by.now_ms, by.vault), act, _id_of(device))
     return wire.Tokens(
         token=_signed(by, grant, person, device, audience),
         user_id=person.public_id,
@@ -115,7 +205,8 @@ def _signed(by: Actor, grant: Grant, person: Person, device: Device | None, audi
         "sub": str(person.public_id),
         "ver": person.token_version,
         "grant": str(grant.public_id),
-        "num": grant.current,
+        "num": grant.newest,
+        "par": grant.current,
         "iat": by.now_ms // 1_000,
         "exp": (by.now_ms + TOKEN_LIFETIME_MS) // 1_000,
     }
@@ -125,72 +216,53 @@ def _signed(by: Actor, grant: Grant, person: Person, device: Device | None, audi
     return jwt.encode(claims, by.vault.ring.tokens[key_id], algorithm="HS256", headers={"kid": str(key_id)})
 
 
-def bearer(session: Session, vault: Vault, token: str, audience: UUID) -> Bearer:
-    """Whom the access token stands for right now; raise Unauthorized with what is wrong with it."""
-    claims = _claims(vault, token, audience)
-    try:
-        person_id, grant_id, number = UUID(claims["sub"]), UUID(claims["grant"]), int(claims["num"])
-        device_id = UUID(claims["dev"]) if "dev" in claims else None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise Unauthorized("this token is not valid here: sign in again") from error
-    grant = session.scalar(select(Grant).where(Grant.public_id == grant_id))
-    if grant is None:
-        raise Unauthorized("this token was ended: sign in again")
-    person, device = _holders(session, grant)
-    if person.public_id != person_id or (None if device is None else device.public_id) != device_id:
-        raise Unauthorized("this token is not valid here: sign in again")
-    # The one before is still in use by requests under way, and by other processes of that PC.
-    if number not in (grant.current, grant.parent):
-        raise Unauthorized("this token was replaced: refresh it, or sign in again")
-    return Bearer(person, device, grant, number)
-
-
-def confirm(session: Session, bearer: Bearer) -> None:
-    """Note that the newest tokens have arrived: from now on the one before is a stolen one.
-
-    The caller commits.
-    """
-    session.execute(
-        update(Grant)
-        .where(Grant.id == bearer.grant.id, Grant.current == bearer.number)
-        .values(is_confirmed=True)
-    )
-
-
-def needs_confirming(bearer: Bearer) -> bool:
-    return bearer.number == bearer.grant.current and not bearer.grant.is_confirmed
-
-
 def _holders(session: Session, grant: Grant) -> tuple[Person, Device | None]:
     """Whose grant it is; raise Unauthorized if it, its person or its device was ended."""
     person = session.get_one(Person, grant.person_id)
+    device = None if grant.device_id is None else session.get_one(Device, grant.device_id)
+    if device is not None and device.revoked_at is not None:
+        raise Unauthorized("this device was revoked: its owner can pair it again")
     if (
         grant.ended_at is not None
         or grant.token_version != person.token_version
         or person.deactivated_at is not None
     ):
-        raise Unauthorized("this token was ended: sign in again")
-    device = None if grant.device_id is None else session.get_one(Device, grant.device_id)
-    if device is not None and device.revoked_at is not None:
-        raise Unauthorized("this device was revoked: sign in again")
+        raise Unauthorized(_ENDED)
     return person, device
 
 
 def _claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
+    """What the token says, signed by us for us; whether it has expired is for our own clock to say."""
     try:
-        key = vault.ring.tokens.get(int(jwt.get_unverified_header(token).get("kid", "")))
-        if key is None:
-            raise Unauthorized("this token is not valid here: sign in again")
         claims: dict[str, Any] = jwt.decode(
             token,
-            key,
+            _key(vault, int(jwt.get_unverified_header(token).get("kid", ""))),
             algorithms=["HS256"],
             audience=str(audience),
             issuer=ISSUER,
-            options={"require": _REQUIRED},
+            options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
         )
-    except jwt.ExpiredSignatureError as error:
-        raise Unauthorized("this token has expired: refresh it, or sign in again") from error
     except (jwt.InvalidTokenError, ValueError, TypeError) as error:
-        raise Unauthorized("this token is not valid here: sign in again") from error
+        raise Unauthorized(_NOT_VALID) from error
     return claims
+
+
+def _key(vault: Vault, number: int) -> bytes:
+    """The key that signs tokens under this number, which another process may have made just now."""
+    if number not in vault.ring.tokens:
+        vault.reload()
+    key = vault.ring.tokens.get(number)
+    if key is None:
+        raise Unauthorized(_NOT_VALID)
+    return key
+
+
+def _clean_up(session: Session, now_ms: int) -> None:
+    """Forget what can open nothing any more."""
+    session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= now_ms))
+    is_of_it = exists().where(RefreshToken.grant_id == Grant.id)
+    session.execute(delete(Grant).where(Grant.ended_at.is_not(None) | ~is_of_it))
+
+
+def _id_of(device: Device | None) -> UUID | None:
+    return None if device is None else device.public_id

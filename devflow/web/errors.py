@@ -92,7 +92,7 @@ def _words(status: int, name: str) -> tuple[str, str]:
         case 413:
             return gettext("Too much at once"), gettext("Send less.")
         case 429:
-            return gettext("Too often"), gettext("Wait a moment, then try again.")
+            return gettext("Too often"), gettext("Wait some minutes, then try again.")
         case status if status >= FAULT:
             return (
                 gettext("Something broke on the server"),

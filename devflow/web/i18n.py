@@ -95,6 +95,13 @@ def day(value: date) -> str:
     return _date(value, "medium", locale())
 
 
+def moment(at_ms: int) -> str:
+    """Unix milliseconds as Nov 3, 2026, 2:05 PM, in the zone all days are cut by."""
+    at = datetime.fromtimestamp(at_ms / 1_000, UTC)
+    local = at.astimezone(context().calendar.zone)
+    return f"{day(local.date())}, {format_time(local, 'short', locale=locale())}"
+
+
 def weekday(value: date) -> str:
     """Tuesday, November 3, 2026."""
     return _date(value, "full", locale())
@@ -108,12 +115,6 @@ def month_day(value: date) -> str:
 def month(value: date) -> str:
     """Nov 2026."""
     return format_skeleton("yMMM", value, locale=locale())
-
-
-def moment(at_ms: int) -> str:
-    """Unix milliseconds as Nov 3, 2026, 2:05 PM, in the zone all days are cut by."""
-    local = datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(context().calendar.zone)
-    return f"{day(local.date())}, {format_time(local, 'short', locale=locale())}"
 
 
 def sentence(message: str) -> str:

@@ -54,5 +54,10 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def as_json_line(value: Any) -> None:
+    """Print one of several JSON documents, each on a line of its own, as soon as it is known."""
+    click.echo(json.dumps(value))
+
+
 json_option = click.option("--json", "to_json", is_flag=True, help="Print JSON for a script.")
 path_argument = click.argument("path", default=".", type=click.Path(exists=True, file_okay=False))

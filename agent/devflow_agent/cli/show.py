@@ -203,7 +203,7 @@ def sync_lines(sync: SyncState) -> list[str]:
     if sync.endpoint is None:
         return [f"{lines[0]}; nothing leaves this PC (`devflow sync init URL` sets up a server)"]
     lines.append(f"  server    {plain(sync.endpoint)}")
-    lines.append(f"  signed in {plain(sync.email) if sync.email else 'no: `devflow sync auth --email E`'}")
+    lines.append(f"  signed in {plain(sync.email) if sync.email else 'no: `devflow sync auth`'}")
     for name, remote in sync.linked:
         lines.append(f"  project   {plain(name)} -> {plain(remote)}")
     if not sync.linked:

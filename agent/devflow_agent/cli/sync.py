@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from devflow.errors import CodeNeeded, Invalid, Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
-from devflow_agent.cli.run import Exit, Run, as_json, json_option, path_argument
+from devflow_agent.cli.run import Exit, Run, as_json, as_json_line, json_option, path_argument
+from devflow_agent.config import iso
 from devflow_agent.plain import counted, plain
 from devflow_agent.settings import Settings
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from devflow import wire
+    from devflow_agent.credentials import Account
     from devflow_agent.store import Project
     from devflow_agent.sync import Pushed
 
@@ -38,30 +43,149 @@ def init(run: Run, url: str, insecure_http: bool) -> None:
     server = enrolment.enrol(run.home, run.store, run.http, url, insecure_http=insecure_http)
     click.echo(f"server {plain(server.server_url)} ({server.server_id})")
     if server.account is None:
-        click.echo("next: `devflow sync auth --email E`")
+        click.echo("next: `devflow sync auth`")
 
 
 @sync.command("auth")
-@click.option("--email", required=True, help="Your e-mail address on the server.")
+@click.option("--email", help="Sign in with this address and a password, on this PC alone.")
 @click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the password from stdin, for scripts; the second line is the code of a second factor.",
+    help="With --email: read the password from stdin; the second line is the code of a second factor.",
 )
+@click.option("--open", "open_browser", is_flag=True, help="Open the page for the code in the browser.")
+@json_option
 @click.pass_obj
-def auth(run: Run, email: str, password_stdin: bool) -> None:
-    """Sign in. The password is not stored; the tokens are, readable by you only."""
+def auth(run: Run, email: str | None, password_stdin: bool, open_browser: bool, to_json: bool) -> None:
+    """Sign in: shows a code that you approve in your browser, where you are signed in already.
+
+    No password is typed or stored on this PC; the tokens are stored, readable by you only.
+    """
+    from devflow_agent import enrolment
+
+    if email is None and password_stdin:
+        raise Invalid("--password-stdin needs --email")
+    if email is None:
+        account = enrolment.pair(
+            run.home,
+            run.store,
+            run.http,
+            on_code=lambda begun: _show_code(begun, to_json=to_json, open_browser=open_browser),
+        )
+    else:
+        account = _sign_in(run, email, from_stdin=password_stdin)
+    if to_json:
+        as_json_line({"email": account.email, "userId": str(account.user_id)})
+        return
+    click.echo(f"signed in as {plain(account.email)} (tokens in {run.home.credentials}, mode 0600)")
+    click.echo("next: `devflow sync enable` in a repository")
+
+
+def _show_code(begun: wire.Pairing, *, to_json: bool, open_browser: bool) -> None:
+    if to_json:
+        as_json_line({"url": begun.url, "code": begun.code, "expiresAt": iso(begun.expires_at)})
+    else:
+        click.echo(f"open {plain(begun.url)} in your browser and type the code\n\n    {plain(begun.code)}\n")
+        click.echo("waiting for you to approve it there; Ctrl-C changes nothing")
+    if open_browser:
+        _open(begun)
+
+
+def _open(begun: wire.Pairing) -> None:
+    """The page with the code filled in; a browser that does not open is no reason to stop."""
+    import webbrowser
+    from urllib.parse import quote
+
+    if not begun.url.startswith(("https://", "http://")):
+        raise Invalid(f"expected the server to name a page, got {begun.url!r}")
+    if not webbrowser.open(f"{begun.url}?code={quote(begun.code)}"):
+        click.echo("devflow: no browser opened; open the address yourself", err=True)
+
+
+@sync.command("logout")
+@click.option("--local", "only_here", is_flag=True, help="Do not ask the server; its tokens stay good there.")
+@click.pass_obj
+def logout(run: Run, only_here: bool) -> None:
+    """Sign out: the tokens end on the server and are deleted here. Events go on to be recorded and wait."""
+    from devflow_agent import enrolment
+
+    try:
+        account = enrolment.sign_out(run.home, run.http, only_here=only_here)
+    except Offline as error:
+        raise Offline(f"{error}; still signed in (--local deletes the tokens on this PC alone)") from error
+    click.echo(f"{plain(account.email)} is signed out on this PC")
+
+
+@sync.group("devices", invoke_without_command=True)
+@json_option
+@click.pass_context
+def devices(context: click.Context, to_json: bool) -> None:
+    """List your PCs that the server knows."""
+    if context.invoked_subcommand is not None:
+        return
+    from devflow_agent.remote import Remote
+
+    run: Run = context.obj
+    found = Remote(run.home.credentials, run.http).devices()
+    if to_json:
+        as_json([_device_data(device) for device in found])
+    else:
+        click.echo("\n".join(_device_line(device) for device in found) or "no PC yet")
+
+
+@devices.command("revoke")
+@click.argument("device_id", metavar="ID", type=click.UUID)
+@click.pass_obj
+def revoke(run: Run, device_id: UUID) -> None:
+    """Shut out the PC with this ID (see `devflow sync devices`) from its very next request on.
+
+    It can only come back by pairing it anew: `devflow sync auth` on it.
+    """
+    from devflow_agent import enrolment
+    from devflow_agent.remote import Remote
+
+    server = Remote(run.home.credentials, run.http)
+    server.revoke(device_id)
+    click.echo(f"{device_id} is shut out")
+    if device_id == run.store.device_id():
+        enrolment.forget(run.home, server.account)
+        click.echo("that is this PC: it is signed out; `devflow sync auth` pairs it anew")
+
+
+def _device_data(device: wire.Device) -> dict[str, Any]:
+    return {
+        "deviceId": str(device.device_id),
+        "name": device.name,
+        "createdAt": iso(device.created_at),
+        "lastSeenAt": None if device.last_seen_at is None else iso(device.last_seen_at),
+        "revokedAt": None if device.revoked_at is None else iso(device.revoked_at),
+        "isThis": device.is_this,
+    }
+
+
+def _device_line(device: wire.Device) -> str:
+    said = [str(device.device_id), plain(device.name)]
+    if device.is_this:
+        said.append("(this PC)")
+    if device.revoked_at is not None:
+        said.append(f"revoked {iso(device.revoked_at)}")
+    elif device.last_seen_at is None:
+        said.append("sent nothing yet")
+    else:
+        said.append(f"last upload {iso(device.last_seen_at)}")
+    return "  ".join(said)
+
+
+def _sign_in(run: Run, email: str, *, from_stdin: bool) -> Account:
     from devflow_agent import credentials, enrolment
 
     server = credentials.enrolled(run.home.credentials)
-    password = _password(server.server_url, from_stdin=password_stdin)
+    password = _password(server.server_url, from_stdin=from_stdin)
     try:
-        account = enrolment.sign_in(run.home, run.store, run.http, email, password)
+        return enrolment.sign_in(run.home, run.store, run.http, email, password)
     except CodeNeeded:
-        code = _code(from_stdin=password_stdin)
-        account = enrolment.sign_in(run.home, run.store, run.http, email, password, code)
-    click.echo(f"signed in as {plain(account.email)} (tokens in {run.home.credentials}, mode 0600)")
-    click.echo("next: `devflow sync enable` in a repository")
+        code = _code(from_stdin=from_stdin)
+        return enrolment.sign_in(run.home, run.store, run.http, email, password, code)
 
 
 def _password(url: str, *, from_stdin: bool) -> str:

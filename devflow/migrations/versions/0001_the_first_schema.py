@@ -311,7 +311,7 @@ def upgrade() -> None:
         sa.Column("token_version", sa.BigInteger(), nullable=False),
         sa.Column("current", sa.BigInteger(), nullable=False),
         sa.Column("parent", sa.BigInteger(), nullable=False),
-        sa.Column("is_confirmed", sa.Boolean(), nullable=False),
+        sa.Column("newest", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -332,6 +332,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("person_id", ROW_ID, nullable=True),
+        sa.Column("token_version", sa.BigInteger(), nullable=True),
         sa.Column("denied_at", sa.BigInteger(), nullable=True),
         sa.Column("grant_id", ROW_ID, nullable=True),
         sa.ForeignKeyConstraint(["grant_id"], ["grants.id"], name="fk_pairings_grant_id", ondelete="CASCADE"),
@@ -347,6 +348,7 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("grant_id", ROW_ID, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("parent", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["grant_id"], ["grants.id"], name="fk_refresh_tokens_grant_id", ondelete="CASCADE"

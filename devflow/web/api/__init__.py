@@ -57,13 +57,6 @@ def unauthorized(error: Unauthorized) -> Response:
     return response
 
 
-@bp.errorhandler(Limited)
-def limited(error: Limited) -> Response:
-    response = problem(429, "Too many requests", str(error))
-    response.headers["Retry-After"] = str(error.retry_after_s)
-    return response
-
-
 @bp.errorhandler(NotFound)
 def not_found(error: NotFound) -> Response:
     return problem(404, "Not found", str(error))
@@ -72,6 +65,13 @@ def not_found(error: NotFound) -> Response:
 @bp.errorhandler(TooLarge)
 def too_large(error: TooLarge) -> Response:
     return problem(413, "Content too large", str(error))
+
+
+@bp.errorhandler(Limited)
+def limited(error: Limited) -> Response:
+    response = problem(429, "Too many requests", str(error))
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 @bp.errorhandler(HTTPException)

@@ -1,19 +1,21 @@
-"""``/auth``: a password, or a refresh token, for tokens."""
+"""``/auth``: a password, a pairing or a refresh token for tokens; the devices that have them; logging out."""
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy.orm import Session
 
 from devflow import wire
-from devflow.accounts import devices, second_factor, sign_in, tokens
+from devflow.access import Action
+from devflow.accounts import devices, pairing, second_factor, sign_in, tokens
 from devflow.accounts.sign_in import Candidate
 from devflow.audit import Actor
 from devflow.errors import CodeNeeded, Unauthorized
+from devflow.models import Device
 from devflow.web import entrance, guard
-from devflow.web.api import answer, bp
+from devflow.web.api import answer, bearer, bp
 from devflow.web.api.body import read_body
-from devflow.web.current import context
+from devflow.web.current import context, now, session
 
 
 @bp.post("/auth/login")
@@ -59,3 +61,71 @@ def refresh() -> Response:
     if renewed is None:
         raise Unauthorized("this refresh token was used before: all tokens of this log-in have ended")
     return answer(renewed)
+
+
+@bp.post("/auth/logout")
+@guard.needs(Action.USE_OWN)
+def logout() -> Response:
+    guard.act(lambda session, by: tokens.end(session, by, bearer.current(session)))
+    return Response(status=204)
+
+
+@bp.post("/auth/pair")
+@guard.public("a PC that nobody has let in yet asks for it")
+def start_pairing() -> Response:
+    given = wire.decode(read_body(), wire.Pair)
+    address = request.remote_addr or ""
+    started = guard.act_as_nobody(
+        lambda session, by: pairing.start(session, by, address, given.device_id, given.device_name)
+    )
+    return answer(
+        wire.Pairing(
+            secret=started.secret,
+            code=started.code,
+            url=f"{context().settings.public_url.rstrip('/')}/pair",
+            expires_at=started.expires_at,
+            interval_s=pairing.INTERVAL_S,
+        )
+    )
+
+
+@bp.post("/auth/pair/token")
+@guard.public("the secret proves which PC asks")
+def paired() -> Response:
+    """Most of those who ask are told to wait, and nothing is written for that."""
+    secret = wire.decode(read_body(), wire.PairToken).secret
+    state = pairing.state(session(), secret, now())
+    if state != wire.PairingState.APPROVED:
+        return answer(wire.Paired(state=state))
+    session().rollback()
+    return answer(
+        guard.act_as_nobody(lambda session, by: pairing.collect(session, by, secret, context().server_id))
+    )
+
+
+@bp.get("/auth/devices")
+@guard.needs(Action.USE_OWN)
+def own_devices() -> Response:
+    asking = bearer.current(session())
+    this = None if asking.device is None else asking.device.id
+    found = devices.own(session(), asking.person)
+    return answer(wire.Devices(devices=[_told(device, is_this=device.id == this) for device in found]))
+
+
+@bp.post("/auth/devices/<uuid:device_id>/revoke")
+@guard.needs(Action.REVOKE_DEVICE)
+def revoke(device: Device) -> Response:
+    public_id = device.public_id
+    guard.act(lambda session, by: devices.revoke(session, by, public_id))
+    return Response(status=204)
+
+
+def _told(device: Device, *, is_this: bool) -> wire.Device:
+    return wire.Device(
+        device_id=device.public_id,
+        name=device.name,
+        created_at=device.created_at,
+        last_seen_at=device.last_seen_at,
+        revoked_at=device.revoked_at,
+        is_this=is_this,
+    )

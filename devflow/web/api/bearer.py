@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from devflow.accounts import tokens
 from devflow.accounts.tokens import Bearer
 from devflow.errors import Unauthorized
-from devflow.web.current import context
+from devflow.web.current import context, now
 
 
 def current(session: Session) -> Bearer:
@@ -16,10 +16,10 @@ def current(session: Session) -> Bearer:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized("expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login")
-    return tokens.bearer(session, context().vault, token, context().server_id)
+    return tokens.bearer(session, context().vault, token, context().server_id, now())
 
 
 def arrived(found: Bearer) -> None:
-    """Note once that the newest tokens have reached their PC."""
+    """Note once that these tokens have reached their PC."""
     if tokens.needs_confirming(found):
         context().database.transact(lambda writing: tokens.confirm(writing, found))
