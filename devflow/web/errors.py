@@ -13,7 +13,7 @@ from devflow.web.i18n import gettext
 
 FAULT: Final = 500
 # What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = ("/sync/", "/auth/")
+PROGRAMS: Final = ("/sync/", "/auth/", "/account/")
 
 
 def init_app(app: Flask) -> None:
