@@ -1,4 +1,4 @@
-"""Accounts: the first one by a one-time link, log-in, and what tokens stand for."""
+"""Accounts: making one, log-in, and what tokens stand for."""
 
 from __future__ import annotations
 
@@ -9,25 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from devflow import context, crypto, wire
-from devflow.accounts import devices, links, people, tokens
+from devflow.accounts import devices, people, tokens
 from devflow.accounts.tokens import Bearer
 from devflow.audit import Actor
-from devflow.errors import Invalid, NotFound, Unauthorized
+from devflow.errors import Invalid, Unauthorized
 from devflow.models import Device, Person, RefreshToken, Role
 from tests.build import DAY_MS, NOW_MS, PASSWORD, Member, World
 
 SERVER = uuid4()
-
-
-def open_setup(world: World) -> str | None:
-    return world.database.transact(lambda session: links.open_setup(session, NOW_MS))
-
-
-def set_up(world: World, token: str) -> None:
-    with world.database.writing() as session:
-        links.set_up(
-            session, world.by(session), token, name="Ada", email="ada@example.org", password=PASSWORD
-        )
 
 
 def issue(world: World, member: Member, *, now_ms: int | None = None) -> wire.Tokens:
@@ -54,26 +43,6 @@ def bearer(world: World, token: str, *, audience: UUID = SERVER) -> Bearer:
         with world.database.writing() as session:
             tokens.confirm(session, found)
     return found
-
-
-def test_the_set_up_link_makes_an_admin_and_works_once(world: World) -> None:
-    token = open_setup(world)
-    assert token is not None
-    set_up(world, token)
-    with world.reading() as session:
-        assert session.scalars(select(Person.role)).all() == [Role.ADMIN]
-    with pytest.raises(NotFound):
-        set_up(world, token)
-    assert open_setup(world) is None
-
-
-def test_a_new_set_up_link_ends_the_one_before_and_a_guess_opens_nothing(world: World) -> None:
-    first, second = open_setup(world), open_setup(world)
-    assert first is not None and second is not None
-    for token in (first, "guess"):
-        with pytest.raises(NotFound):
-            set_up(world, token)
-    set_up(world, second)
 
 
 @pytest.mark.parametrize(
