@@ -19,7 +19,7 @@ from devflow.access import Action
 from devflow.accounts import people
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
-from devflow.errors import Invalid
+from devflow.errors import Invalid, Unauthorized
 from devflow.models import Device, Event, File, Person, PersonAuthor, Project
 from devflow.rollups import NOBODY, TYPE_NUMBER, Calendar, Touched
 from devflow.wire import ErrorCode, Received, Refusal
@@ -145,6 +145,8 @@ def _lock_person(session: Session, person: Person) -> None:
     for each other in a circle.
     """
     session.refresh(person, with_for_update={"key_share": True})
+    if person.deactivated_at is not None:  # while this waited; whoever is erased is deactivated first
+        raise Unauthorized("this account was deactivated: nothing is taken from it")
 
 
 def _stored(session: Session, ids: Iterable[UUID]) -> dict[UUID, Any]:

@@ -1,4 +1,4 @@
-"""Background work: APScheduler derives the larger windows while the server runs."""
+"""Background work: APScheduler derives the larger windows, and carries out deletions that are due."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from devflow import rollups
+from devflow.accounts import erasure
+from devflow.audit import Actor
 from devflow.context import Context
 
 REFRESH_EVERY_S: Final = 1
+ERASE_EVERY_H: Final = 1
 log = logging.getLogger(__name__)
 
 
@@ -20,6 +23,7 @@ def start(context: Context) -> BackgroundScheduler:
         timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 300}
     )
     scheduler.add_job(refresh, "interval", seconds=REFRESH_EVERY_S, args=[context], id="refresh")
+    scheduler.add_job(erase, "interval", hours=ERASE_EVERY_H, args=[context], id="erase")
     scheduler.start()
     return scheduler
 
@@ -32,3 +36,16 @@ def refresh(context: Context) -> int:
     if total:
         log.info("derived days, weeks and months of %d marked days", total)
     return total
+
+
+def erase(context: Context) -> int:
+    """Carry out each deletion of a person that is due, a transaction a step; return how many steps."""
+    steps = 0
+    while context.database.transact(
+        lambda session: erasure.advance(session, Actor(None, context.now(), context.vault))
+    ):
+        steps += 1
+    if steps:
+        context.database.empty_log()
+        log.info("carried out deletions in %d steps", steps)
+    return steps

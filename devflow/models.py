@@ -135,8 +135,8 @@ class RecoveryCode(Base):
 class Link(Base):
     """A link that works once: to make the first account, to accept an invitation, to set a new password.
 
-    Only the token's hash is kept. ``person_id`` is whose password it is; ``role``, ``team_id`` and
-    ``project_id`` are what an invitation gives.
+    Only the token's hash is kept. ``person_id`` is whose password it is; ``role`` is what an
+    invitation gives in the workspace, the other two roles in the team and the project beside them.
     """
 
     __tablename__ = "links"
@@ -147,7 +147,9 @@ class Link(Base):
     person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
     role: Mapped[str | None] = mapped_column(String(16))
     team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"))
+    team_role: Mapped[str | None] = mapped_column(String(16))
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    project_role: Mapped[str | None] = mapped_column(String(16))
     created_by: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="CASCADE"))
     created_at: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -240,7 +242,10 @@ class Pairing(Base):
 
 
 class DeletionRequest(Base):
-    """A person's wish to be deleted; carried out by an admin, or by itself when it is due."""
+    """A person's wish to be deleted; carried out by an admin, or by itself when it is due.
+
+    ``erased_to`` is the ``Event.seq`` up to which the events are erased.
+    """
 
     __tablename__ = "deletion_requests"
 
@@ -249,6 +254,7 @@ class DeletionRequest(Base):
     )
     asked_at: Mapped[int] = mapped_column(BigInteger)
     due_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    erased_to: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Team(Base):

@@ -325,6 +325,18 @@ class Authors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ren
     authors: Annotated[list[AuthorKey], Meta(max_length=100)]
 
 
+class AskDeletion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """``POST /account/deletion``: the signed-in person wants to be deleted, and says so with the password."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1_024)]
+
+
+class Deletion(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``due_at`` is when it is carried out unless it is withdrawn, in Unix milliseconds."""
+
+    due_at: int
+
+
 class Project(Struct, frozen=True, kw_only=True, rename="camel"):
     project_id: UUID
     name: str

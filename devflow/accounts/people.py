@@ -1,18 +1,29 @@
-"""People: making an account, and knowing who comes with an address and a password."""
+"""People: making an account, knowing who comes with a password, and what an admin changes later."""
 
 from __future__ import annotations
 
-from uuid import uuid4
+from collections.abc import Sequence
+from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
-from devflow import audit, wire
+from devflow import access, audit, db, wire
+from devflow.access import Action
 from devflow.accounts import passwords, sessions
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
-from devflow.errors import Invalid
-from devflow.models import Person, PersonAuthor, Role
+from devflow.db import Lock
+from devflow.errors import Invalid, NotFound
+from devflow.models import (
+    DeletionRequest,
+    Link,
+    Person,
+    PersonAuthor,
+    RecoveryCode,
+    Role,
+    SecondFactor,
+)
 from devflow.names import plain_name
 
 EMAIL = "people.email"
@@ -95,3 +106,122 @@ def author_key(vault: Vault, wire_key: bytes) -> bytes:
 def named(session: Session, vault: Vault, email: str) -> Person | None:
     """Who has the address, None for nobody."""
     return session.scalar(select(Person).where(Person.email_key == email_key(vault, email)))
+
+
+def check_role(role: Role, offered: Sequence[Role]) -> None:
+    """Raise Invalid for a role that nobody can have there."""
+    if role not in offered:
+        raise Invalid(f"expected one of the roles {', '.join(offered)}, got {role}")
+
+
+def rename(session: Session, by: Actor, name: str) -> None:
+    """Change the own name. The trail tells that, but no name. The caller commits."""
+    person = by.who()
+    access.require(person, Action.USE_OWN)
+    name = plain_name(name)
+    if name == person.name:
+        return
+    person.name = name
+    audit.record(session, by, Act.PERSON_RENAMED, person.public_id)
+
+
+def managed(session: Session, by: Actor, person_id: UUID) -> Person:
+    """Somebody else's account, to change it; until the transaction ends nobody else changes any.
+
+    Raise NotFound without the permission, Invalid for the own account.
+    """
+    db.lock(session, Lock.PEOPLE)
+    # What was read before the lock may be over: two admins can act on each other at once.
+    admin = by.who()
+    session.refresh(admin)
+    if admin.deactivated_at is not None:
+        raise NotFound("your own account was deactivated just now")
+    person = access.fetch(session, admin, Action.MANAGE_PERSON, Person, person_id)
+    session.refresh(person)
+    if person.id == admin.id:
+        raise Invalid("expected somebody else's account: another administrator has to change yours")
+    return person
+
+
+def change_role(session: Session, by: Actor, person_id: UUID, role: Role) -> None:
+    """Give the person another role in the workspace, in force from the next request on.
+
+    Invitations and reset links made by who is no admin any more end. The caller commits.
+    """
+    person = managed(session, by, person_id)
+    check_role(role, access.WORKSPACE_ROLES)
+    before = person.role
+    if role == before:
+        return
+    if before == Role.ADMIN:
+        check_not_last_admin(session, person)
+        end_links_by(session, person)
+    person.role = role
+    audit.record(session, by, Act.ROLE_CHANGED, person.public_id, before=before, now=role)
+
+
+def deactivate(session: Session, by: Actor, person_id: UUID) -> None:
+    """Shut the person out at once; nothing of theirs is lost. The caller commits."""
+    person = managed(session, by, person_id)
+    if person.deactivated_at is not None:
+        return
+    shut_out(session, person, by.now_ms)
+    audit.record(session, by, Act.PERSON_DEACTIVATED, person.public_id, before="active", now="deactivated")
+
+
+def shut_out(session: Session, person: Person, now_ms: int) -> None:
+    """End all that lets the person in, or others in their name. Who may is not asked here.
+
+    Raise Invalid for the last active admin; the caller holds ``Lock.PEOPLE``, and commits.
+    """
+    check_not_last_admin(session, person)
+    person.deactivated_at = now_ms
+    sessions.end_all(session, person)
+    end_links_by(session, person)
+    session.execute(delete(Link).where(Link.person_id == person.id))
+    session.flush()
+
+
+def reactivate(session: Session, by: Actor, person_id: UUID) -> None:
+    """Let the person in again; all their browsers and PCs have to sign in anew. The caller commits.
+
+    Raise Invalid once the person's deletion is being carried out.
+    """
+    person = managed(session, by, person_id)
+    if person.deactivated_at is None:
+        return
+    request = session.get(DeletionRequest, person.id)
+    if request is not None and request.due_at <= by.now_ms:
+        raise Invalid("expected a person who stays: this one is being deleted")
+    person.deactivated_at = None
+    audit.record(session, by, Act.PERSON_REACTIVATED, person.public_id, before="deactivated", now="active")
+
+
+def drop_second_factor(session: Session, by: Actor, person_id: UUID) -> None:
+    """Switch the person's second factor off, as for a lost phone. The caller commits."""
+    person = managed(session, by, person_id)
+    found = session.get(SecondFactor, person.id)
+    if found is None:
+        raise Invalid("expected a person with a second factor, this one has none")
+    session.delete(found)
+    session.execute(delete(RecoveryCode).where(RecoveryCode.person_id == person.id))
+    audit.record(session, by, Act.SECOND_FACTOR_DROPPED, person.public_id, before="on", now="off")
+
+
+def check_not_last_admin(session: Session, person: Person) -> None:
+    """Raise Invalid if nobody else could manage people."""
+    if is_last_admin(session, person):
+        raise Invalid("expected another active administrator to be left, this is the last one")
+
+
+def is_last_admin(session: Session, person: Person) -> bool:
+    """Whether nobody else is an active admin; true for as long as ``Lock.PEOPLE`` is held."""
+    if person.role != Role.ADMIN or person.deactivated_at is not None:
+        return False
+    others = (Person.role == Role.ADMIN) & Person.deactivated_at.is_(None) & (Person.id != person.id)
+    return not session.scalar(select(exists().where(others)))
+
+
+def end_links_by(session: Session, person: Person) -> None:
+    """End the links that the person made for others. The caller commits."""
+    session.execute(delete(Link).where(Link.created_by == person.id))

@@ -15,7 +15,7 @@ FAULT: Final = 500
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = ("/sync/", "/auth/")
+PROGRAMS: Final = ("/sync/", "/auth/", "/account/")
 
 
 def init_app(app: Flask) -> None:

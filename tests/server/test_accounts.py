@@ -1,50 +1,18 @@
-"""Accounts: the first one by a one-time link, log-in, and what tokens stand for."""
+"""Accounts: making one, log-in, and what tokens stand for."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
 
-from devflow.accounts import links, people, sign_in
+from devflow.accounts import people, sign_in
 from devflow.accounts.sign_in import Candidate
-from devflow.errors import Invalid, NotFound, Unauthorized
-from devflow.models import Person, Role
-from tests.build import NOW_MS, PASSWORD, World
+from devflow.errors import Invalid, Unauthorized
+from devflow.models import Role
+from tests.build import PASSWORD, World
 
 SERVER = uuid4()
-
-
-def open_setup(world: World) -> str | None:
-    return world.database.transact(lambda session: links.open_setup(session, NOW_MS))
-
-
-def set_up(world: World, token: str) -> None:
-    with world.database.writing() as session:
-        links.set_up(
-            session, world.by(session), token, name="Ada", email="ada@example.org", password=PASSWORD
-        )
-
-
-def test_the_set_up_link_makes_an_admin_and_works_once(world: World) -> None:
-    token = open_setup(world)
-    assert token is not None
-    set_up(world, token)
-    with world.reading() as session:
-        assert session.scalars(select(Person.role)).all() == [Role.ADMIN]
-    with pytest.raises(NotFound):
-        set_up(world, token)
-    assert open_setup(world) is None
-
-
-def test_a_new_set_up_link_ends_the_one_before_and_a_guess_opens_nothing(world: World) -> None:
-    first, second = open_setup(world), open_setup(world)
-    assert first is not None and second is not None
-    for token in (first, "guess"):
-        with pytest.raises(NotFound):
-            set_up(world, token)
-    set_up(world, second)
 
 
 @pytest.mark.parametrize(

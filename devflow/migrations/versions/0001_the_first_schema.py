@@ -128,6 +128,7 @@ def upgrade() -> None:
         sa.Column("person_id", ROW_ID, autoincrement=False, nullable=False),
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("erased_to", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["person_id"], ["people.id"], name="fk_deletion_requests_person_id", ondelete="CASCADE"
         ),
@@ -170,7 +171,9 @@ def upgrade() -> None:
         sa.Column("person_id", ROW_ID, nullable=True),
         sa.Column("role", sa.String(length=16), nullable=True),
         sa.Column("team_id", ROW_ID, nullable=True),
+        sa.Column("team_role", sa.String(length=16), nullable=True),
         sa.Column("project_id", ROW_ID, nullable=True),
+        sa.Column("project_role", sa.String(length=16), nullable=True),
         sa.Column("created_by", ROW_ID, nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),

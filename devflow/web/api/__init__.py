@@ -14,7 +14,7 @@ bp = Blueprint("api", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.api import auth, health, sync  # noqa: F401 - they hang their routes on bp
+    from devflow.web.api import account, auth, health, sync  # noqa: F401 - they hang their routes on bp
 
     app.register_blueprint(bp)
 

@@ -10,7 +10,20 @@ bp = Blueprint("pages", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.pages import account, devices, my_devices, overview, pair, project, security  # noqa: F401 - they hang their routes on bp  # noqa: F401 - they hang their routes on bp
+    from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
+        account,
+        devices,
+        links,
+        my_devices,
+        overview,
+        own_account,
+        pair,
+        people,
+        person_account,
+        project,
+        roles,
+        security,
+    )
 
     app.jinja_env.globals["version"] = __version__
     app.register_blueprint(bp)

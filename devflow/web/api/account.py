@@ -1,0 +1,31 @@
+"""``/account``: what a person asks for the own account from a PC."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from devflow import wire
+from devflow.access import Action
+from devflow.accounts import erasure, people
+from devflow.web import entrance, guard
+from devflow.web.api import answer, bearer, bp
+from devflow.web.api.body import read_body
+from devflow.web.current import context, session
+
+
+@bp.post("/account/deletion")
+@guard.needs(Action.USE_OWN)
+def ask_deletion() -> Response:
+    given = wire.decode(read_body(), wire.AskDeletion)
+    # Before the transaction: while a password is verified nobody else should wait to write.
+    entrance.by_password(people.email_of(context().vault, bearer.current(session()).person), given.password)
+    response = answer(guard.act(lambda writing, by: wire.Deletion(due_at=erasure.ask(writing, by).due_at)))
+    response.status_code = 202
+    return response
+
+
+@bp.delete("/account/deletion")
+@guard.needs(Action.USE_OWN)
+def withdraw_deletion() -> Response:
+    guard.act(erasure.withdraw)
+    return Response(status=204)
