@@ -1,4 +1,4 @@
-"""Background work: APScheduler derives the larger windows while the server runs."""
+"""Background work while the server runs: deriving the larger windows, emptying deleted projects."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from devflow import rollups
+from devflow import projects, rollups
+from devflow.audit import Actor
 from devflow.context import Context
 
 REFRESH_EVERY_S: Final = 1
+PURGE_EVERY_S: Final = 10
 log = logging.getLogger(__name__)
 
 
@@ -20,6 +22,7 @@ def start(context: Context) -> BackgroundScheduler:
         timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 300}
     )
     scheduler.add_job(refresh, "interval", seconds=REFRESH_EVERY_S, args=[context], id="refresh")
+    scheduler.add_job(purge, "interval", seconds=PURGE_EVERY_S, args=[context], id="purge")
     scheduler.start()
     return scheduler
 
@@ -31,4 +34,14 @@ def refresh(context: Context) -> int:
         total += count
     if total:
         log.info("derived days, weeks and months of %d marked days", total)
+    return total
+
+
+def purge(context: Context) -> int:
+    """Take away what deleted projects have left, a transaction for each part; return how many there were."""
+    by, total = Actor(None, context.now(), context.vault), 0
+    while context.database.transact(lambda session: projects.purge(session, by, context.calendar)):
+        total += 1
+    if total:
+        log.info("emptied deleted projects in %d steps", total)
     return total
