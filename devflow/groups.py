@@ -35,7 +35,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What differs between a team and a project. ``row`` is a membership, ``key`` its column for the group."""
+    """What differs between a team and a project; ``key`` is the column of ``row`` that names the group."""
 
     row: Any
     key: str

@@ -28,6 +28,7 @@ def listed(session: Session, viewer: Person) -> list[TeamRow]:
     """The teams that the viewer may view, by name."""
     count = (
         select(func.count())
+        .select_from(TeamMember)
         .join(Person, Person.id == TeamMember.person_id)
         .where(TeamMember.team_id == Team.id, Person.erased_at.is_(None))
         .scalar_subquery()
