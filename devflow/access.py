@@ -38,6 +38,7 @@ class Action(StrEnum):
     VIEW_PROJECT = "project:view"
     SEND_EVENTS = "project:send_events"
     MANAGE_PROJECT = "project:manage"
+    DELETE_PROJECT = "project:delete"
     VIEW_TEAM = "team:view"
     MANAGE_TEAM = "team:manage"
     VIEW_PERSON = "person:view"
@@ -72,6 +73,7 @@ _ADMIN: Final = _EVERYONE | {
     Action.READ_AUDIT,
     Action.VIEW_PROJECT,
     Action.MANAGE_PROJECT,
+    Action.DELETE_PROJECT,
     Action.VIEW_TEAM,
     Action.MANAGE_TEAM,
     Action.ASSIGN_PERSON,
@@ -121,9 +123,8 @@ def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
 def _rule(person: Person, action: Action, kind: type[Any]) -> ColumnElement[bool]:
     everywhere = true() if person.role == Role.ADMIN and action in _ADMIN else false()
     if kind is Project:
-        return everywhere | Project.id.in_(
-            _member_of(ProjectMember.project_id, ProjectMember, person, action)
-        )
+        joined = Project.id.in_(_member_of(ProjectMember.project_id, ProjectMember, person, action))
+        return Project.deleted_at.is_(None) & or_(everywhere, joined)
     if kind is Team:
         return everywhere | Team.id.in_(_member_of(TeamMember.team_id, TeamMember, person, action))
     if kind is Person:

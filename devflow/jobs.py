@@ -1,4 +1,4 @@
-"""Background work: APScheduler derives the larger windows, and carries out deletions that are due."""
+"""Background work while the server runs: larger windows, and what is to be taken away for good."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from devflow import rollups
+from devflow import projects, rollups
 from devflow.accounts import erasure
 from devflow.audit import Actor
 from devflow.context import Context
 
 REFRESH_EVERY_S: Final = 1
 ERASE_EVERY_H: Final = 1
+PURGE_EVERY_S: Final = 10
 log = logging.getLogger(__name__)
 
 
@@ -24,6 +25,7 @@ def start(context: Context) -> BackgroundScheduler:
     )
     scheduler.add_job(refresh, "interval", seconds=REFRESH_EVERY_S, args=[context], id="refresh")
     scheduler.add_job(erase, "interval", hours=ERASE_EVERY_H, args=[context], id="erase")
+    scheduler.add_job(purge, "interval", seconds=PURGE_EVERY_S, args=[context], id="purge")
     scheduler.start()
     return scheduler
 
@@ -49,3 +51,13 @@ def erase(context: Context) -> int:
         context.database.empty_log()
         log.info("carried out deletions in %d steps", steps)
     return steps
+
+
+def purge(context: Context) -> int:
+    """Take away what deleted projects have left, a transaction for each part; return how many there were."""
+    by, total = Actor(None, context.now(), context.vault), 0
+    while context.database.transact(lambda session: projects.purge(session, by, context.calendar)):
+        total += 1
+    if total:
+        log.info("emptied deleted projects in %d steps", total)
+    return total

@@ -279,7 +279,10 @@ class TeamMember(Base):
 
 
 class Project(Base):
-    """What is worked on."""
+    """What is worked on.
+
+    Once ``deleted_at`` is set nobody sees it, its name is gone, and a job takes the rest away.
+    """
 
     __tablename__ = "projects"
 
@@ -289,6 +292,7 @@ class Project(Base):
     # Moved once by every transaction that changes what a page of the project shows.
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ProjectMember(Base):

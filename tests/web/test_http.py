@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from typing import Final
@@ -24,6 +25,22 @@ FOR_STRANGERS: Final = {
     "GET /": TO_SIGN_IN,
     "POST /projects": TO_SIGN_IN,
     "GET /projects/<uuid:project_id>": TO_SIGN_IN,
+    "GET /projects/<uuid:project_id>/members": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/members": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/members/<uuid:member_id>/role": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/members/<uuid:member_id>/remove": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/leave": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/name": TO_SIGN_IN,
+    "POST /projects/<uuid:project_id>/delete": TO_SIGN_IN,
+    "GET /teams": TO_SIGN_IN,
+    "POST /teams": TO_SIGN_IN,
+    "GET /teams/<uuid:team_id>": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/members": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/members/<uuid:member_id>/role": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/members/<uuid:member_id>/remove": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/leave": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/name": TO_SIGN_IN,
+    "POST /teams/<uuid:team_id>/delete": TO_SIGN_IN,
     "GET /sign-in": "200",
     "POST /sign-in": "422",
     "GET /sign-in/code": TO_SIGN_IN,
@@ -65,10 +82,8 @@ def routes(app: Flask) -> Iterator[tuple[str, str]]:
 def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> None:
     found = {}
     for method, rule in routes(busy.app):
-        address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
-        address = address.replace("<path:filename>", "icon.svg").replace(
-            "<uuid:session_id>", str(UUID(int=0))
-        )
+        address = re.sub(r"<uuid:\w+>", str(busy.project.public_id), rule)
+        address = address.replace("<token>", "guess").replace("<path:filename>", "icon.svg")
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False
         ) as answer:

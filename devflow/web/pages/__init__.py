@@ -21,8 +21,11 @@ def init_app(app: Flask) -> None:
         people,
         person_account,
         project,
+        project_members,
         roles,
         security,
+        team,
+        teams,
     )
 
     app.jinja_env.globals["version"] = __version__
