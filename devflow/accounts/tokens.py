@@ -121,8 +121,8 @@ def _signed(by: Actor, grant: Grant, person: Person, device: Device | None, audi
     }
     if device is not None:
         claims["dev"] = str(device.public_id)
-    key_id = max(by.vault.ring.tokens)
-    return jwt.encode(claims, by.vault.ring.tokens[key_id], algorithm="HS256", headers={"kid": str(key_id)})
+    key_id, key = by.vault.signing_key()
+    return jwt.encode(claims, key, algorithm="HS256", headers={"kid": str(key_id)})
 
 
 def bearer(session: Session, vault: Vault, token: str, audience: UUID) -> Bearer:
@@ -178,7 +178,7 @@ def _holders(session: Session, grant: Grant) -> tuple[Person, Device | None]:
 
 def _claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
     try:
-        key = vault.ring.tokens.get(int(jwt.get_unverified_header(token).get("kid", "")))
+        key = vault.token_key(int(jwt.get_unverified_header(token).get("kid", "")))
         if key is None:
             raise Unauthorized("this token is not valid here: sign in again")
         claims: dict[str, Any] = jwt.decode(

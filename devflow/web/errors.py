@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from devflow.crypto import Damaged
 from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx
 from devflow.web.i18n import gettext
 
 FAULT: Final = 500
+log = logging.getLogger(__name__)
 # What only programs ask for; a person's browser never comes here.
 PROGRAMS: Final = ("/sync/", "/auth/")
 
@@ -21,7 +24,13 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
     app.register_error_handler(NotFound, lambda error: show(404, str(error)))
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(Damaged, damaged)
     app.register_error_handler(HTTPException, http_error)
+
+
+def damaged(error: Damaged) -> Response:
+    log.error("%s %s failed: %s", request.method, request.path, error)
+    return show(FAULT, gettext("Something that is stored here cannot be read. The server's log says what."))
 
 
 def http_error(error: HTTPException) -> Response:

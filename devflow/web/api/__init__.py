@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Flask, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
 from devflow import wire
+from devflow.crypto import Damaged
 from devflow.errors import Invalid, NotFound, TooLarge, Unauthorized
 from devflow.web.current import context
 
+log = logging.getLogger(__name__)
 bp = Blueprint("api", __name__)
 
 
@@ -64,6 +68,13 @@ def not_found(error: NotFound) -> Response:
 @bp.errorhandler(TooLarge)
 def too_large(error: TooLarge) -> Response:
     return problem(413, "Content too large", str(error))
+
+
+@bp.errorhandler(Damaged)
+def damaged(error: Damaged) -> Response:
+    """A fault of ours: agents keep what they have and come again."""
+    log.error("%s %s failed: %s", request.method, request.path, error)
+    return problem(500, "Server fault", "something stored here cannot be read; the server's log says what")
 
 
 @bp.errorhandler(HTTPException)
