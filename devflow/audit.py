@@ -31,6 +31,9 @@ class Act(StrEnum):
     """What can stand in the trail. The first word says what kind of thing the subject is."""
 
     WORKSPACE_MADE = "workspace.made"
+    SECRET_CHANGED = "workspace.secret_changed"  # noqa: S105 - a name
+    KEY_ROTATED = "workspace.key_rotated"
+    KEY_DELETED = "workspace.key_deleted"
     SIGNED_IN = "person.signed_in"
     SIGNED_OUT = "person.signed_out"
     SIGN_IN_REFUSED = "person.sign_in_refused"

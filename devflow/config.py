@@ -14,9 +14,12 @@ from devflow.errors import Invalid
 AGENT_HOME: Final = "DEVFLOW_HOME"  # the agent's own setting, no mistake where both run
 
 
-def _setting(env: str, default: str, meaning: str) -> str:
-    """A field read from ``env``; docs/operating.md lists them from here."""
-    value: str = field(default=default, metadata={"env": env, "meaning": meaning})
+def _setting(env: str, default: str, meaning: str, *, is_secret: bool = False) -> str:
+    """A field read from ``env``; docs/operating.md lists them from here.
+
+    One that is secret does not show when the settings are printed.
+    """
+    value: str = field(default=default, repr=not is_secret, metadata={"env": env, "meaning": meaning})
     return value
 
 
@@ -29,15 +32,20 @@ class Settings:
         "DEVFLOW_DATABASE_URL",
         "",
         "`postgresql://user:password@host/name`. Empty: SQLite in the data folder.",
+        is_secret=True,
     )
     secret_key: str = _setting(
         "DEVFLOW_SECRET_KEY",
         "",
         "At least 32 random characters that the keys of the database are sealed with. Empty: made once, "
         "kept in the data folder.",
+        is_secret=True,
     )
     old_secret_key: str = _setting(
-        "DEVFLOW_OLD_SECRET_KEY", "", "The secret before, for the one start that changes it."
+        "DEVFLOW_OLD_SECRET_KEY",
+        "",
+        "The secret before, for the one start that changes it.",
+        is_secret=True,
     )
     public_url: str = _setting(
         "DEVFLOW_PUBLIC_URL",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from devflow import keys, workspace
@@ -13,6 +13,7 @@ from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.rollups import Calendar
+from devflow.sealed import Resealing
 
 
 def now_ms() -> int:
@@ -22,7 +23,10 @@ def now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Settings, database and keys of one server; ``now`` is its clock, in Unix milliseconds UTC."""
+    """Settings, database and keys of one server; ``now`` is its clock, in Unix milliseconds UTC.
+
+    Can be printed: what is secret in it does not show.
+    """
 
     settings: Settings
     database: Database
@@ -31,6 +35,7 @@ class Context:
     vault: Vault
     throttle: Throttle
     now: Callable[[], int]
+    resealing: Resealing = field(default_factory=Resealing)
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:

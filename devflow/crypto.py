@@ -1,4 +1,4 @@
-"""The operator's secret, the keys that hang on it, and what is sealed with them.
+"""What is sealed and how: keys that hang on the operator's secret, and a vault that seals fields with them.
 
 A random key does the work; the wrapping key that seals it in the database is drawn from the
 operator's secret by PBKDF2. So a new secret seals a few rows anew, and a new key replaces an old
@@ -10,75 +10,36 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import logging
 import os
-import re
 import secrets
 import struct
+import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from devflow.errors import Invalid
+from devflow.errors import DevflowError
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 KDF_ITERATIONS: Final = 600_000
 """OWASP's count for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023)."""
-SECRET_FILE: Final = "secret.key"  # noqa: S105 - a file's name
-OLD_SECRET_FILE: Final = "secret.key.old"  # noqa: S105 - a file's name
-MIN_SECRET: Final = 32
-_MIN_DIFFERENT: Final = 10
+LEASE_S: Final = 600
+"""How long a process seals with its keys without having looked whether there are newer ones."""
 _KEY_ID: Final = struct.Struct(">I")
-# What people leave in from an example. 32 random characters have none of these by chance.
-_KNOWN: Final = re.compile(
-    r"change.?(me|it|this)|replace.?(me|this)|your.?(secret|key|own)|secret.?key|super.?secret|example|"
-    r"placeholder|insecure|password|passphrase|default|0123456789|123456789|abcdefgh|qwerty|deadbeef",
-    re.IGNORECASE,
-)
+log = logging.getLogger(__name__)
 
 
-class Damaged(Invalid):
-    """What was to be opened was changed, moved from another row, or sealed with a key we do not have."""
+class Damaged(DevflowError):
+    """What is stored was changed, moved from another row, or sealed with a key we do not have.
 
-
-def check_secret(secret: str, name: str) -> bytes:
-    """The secret as bytes; raise Invalid for one that is short, repeats itself or stands in examples."""
-    if len(secret) < MIN_SECRET:
-        raise Invalid(f"{name}: expected at least {MIN_SECRET} characters, got {len(secret)}")
-    if len(set(secret)) < _MIN_DIFFERENT:
-        raise Invalid(f"{name}: expected a random secret, got one of {len(set(secret))} different characters")
-    if _KNOWN.search(secret):
-        raise Invalid(f"{name}: expected a secret of your own, got one as it stands in examples")
-    return secret.encode()
-
-
-def read_secret(path: Path) -> bytes | None:
-    """The secret in the file, None without one; raise Invalid if it is damaged or others may read it."""
-    try:
-        key = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    if len(key) != KEY_BYTES:
-        raise Invalid(f"{path}: expected {KEY_BYTES} bytes, got {len(key)}; restore it from a backup")
-    if (mode := path.stat().st_mode & 0o777) & 0o077:
-        raise Invalid(
-            f"{path}: expected a file that only its owner may read, got mode {mode:o}; chmod 600 it"
-        )
-    return key
-
-
-def make_secret(path: Path) -> bytes:
-    """A new secret, durable in the file (0600); raise FileExistsError if there is one."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key := secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+    No fault of who asks, so it is no ``Invalid``: a program that was told so would give up.
+    """
 
 
 # Kept: a process draws it once, and PBKDF2 is meant to take its time.
@@ -104,60 +65,111 @@ def unwrap(wrapping: bytes, sealed: bytes, name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """The keys of a workspace, open. ``fields`` and ``tokens`` are by id; the highest id seals and signs."""
+    """The keys of a workspace, open. ``fields`` and ``tokens`` are by id; the highest id seals and signs.
 
-    fields: Mapping[int, bytes]
-    tokens: Mapping[int, bytes]
-    hashes: bytes
+    Ids only rise, so one above ``newest`` is of a key that was made after these were read.
+    """
 
-    @classmethod
-    def new(cls) -> Ring:
-        return cls({1: os.urandom(KEY_BYTES)}, {2: os.urandom(KEY_BYTES)}, os.urandom(KEY_BYTES))
+    fields: Mapping[int, bytes] = field(repr=False)
+    tokens: Mapping[int, bytes] = field(repr=False)
+    hashes: bytes = field(repr=False)
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A ring made ready; replaced as one, so that no thread sees half of the old and half of the new."""
+
+    ring: Ring
+    ciphers: Mapping[int, AESGCM]
+    current: int
+    read_at: float
 
 
 class Vault:
     """Seals sensitive fields, each for its very row, and finds them again by keyed hash.
 
     What is sealed begins with its key's id, so that keys can change while rows wait to be sealed
-    anew. ``find_ring`` is asked for the keys of today when an id is not known.
+    anew. ``find_ring`` is asked for the keys of today when an id is not known. The operator's
+    secret stays here so that a running process can make a new key.
     """
 
-    def __init__(self, ring: Ring, find_ring: Callable[[], Ring] | None = None) -> None:
+    def __init__(self, ring: Ring, secret: bytes, find_ring: Callable[[], Ring] | None = None) -> None:
+        self._secret = secret
         self._find_ring = find_ring
-        self.use(ring)
+        self._replacing = threading.Lock()
+        self._open = _ready(ring)
+
+    def __repr__(self) -> str:
+        return f"Vault(fields={sorted(self.ring.fields)}, tokens={sorted(self.ring.tokens)})"
+
+    @property
+    def ring(self) -> Ring:
+        return self._open.ring
+
+    @property
+    def current(self) -> int:
+        """The id of the key that seals."""
+        return self._open.current
 
     def use(self, ring: Ring) -> None:
         """Take the keys; whoever is in the middle of something goes on with those before."""
-        self._ciphers = {number: AESGCM(key) for number, key in ring.fields.items()}
-        self._current = max(ring.fields)
-        self.ring = ring
+        ready = _ready(ring)
+        with self._replacing:
+            # Of two who read at once the one who read earlier may come later.
+            if ring.newest >= self._open.ring.newest:
+                self._open = ready
 
     def reload(self) -> None:
-        """Take the keys that the workspace has now."""
+        """Take the keys that the workspace has now; raise Damaged if they do not open."""
         if self._find_ring is not None:
             self.use(self._find_ring())
 
-    @property
-    def current(self) -> bytes:
-        """How everything begins that is sealed with the newest key."""
-        return _KEY_ID.pack(self._current)
+    def wrapping(self, salt: bytes, iterations: int) -> bytes:
+        """The wrapping key that the operator's secret gives."""
+        return wrapping_key(self._secret, salt, iterations)
 
     def seal(self, field: str, row: bytes, text: bytes) -> bytes:
-        """``text`` as the ``field`` ("table.column") of the row: AES-256-GCM, bound to both."""
-        number, nonce = self._current, os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[number].encrypt(nonce, text, _bound(field, row))
-        return _KEY_ID.pack(number) + nonce + sealed
+        """``text`` as the ``field`` ("table.column") of the row: AES-256-GCM, bound to both.
+
+        Raise Damaged if the keys could not be read for long: a key that was replaced meanwhile
+        may be deleted, and what is sealed with it lost.
+        """
+        if self._find_ring is not None and time.monotonic() - self._open.read_at > LEASE_S:
+            self.reload()
+        ready, nonce = self._open, os.urandom(NONCE_BYTES)
+        sealed = ready.ciphers[ready.current].encrypt(nonce, text, _bound(field, row))
+        return _KEY_ID.pack(ready.current) + nonce + sealed
 
     def open(self, field: str, row: bytes, sealed: bytes) -> bytes:
         """What was sealed for this field of this row; raise Damaged for anything else."""
         start = _KEY_ID.size + NONCE_BYTES
         if len(sealed) < start:
             raise Damaged(f"{field}: expected a sealed text, got {len(sealed)} bytes")
-        cipher = self._cipher(_KEY_ID.unpack(sealed[: _KEY_ID.size])[0], field)
+        cipher = self._cipher(_KEY_ID.unpack_from(sealed)[0], field)
         try:
             return cipher.decrypt(sealed[_KEY_ID.size : start], sealed[start:], _bound(field, row))
         except InvalidTag as error:
             raise Damaged(f"{field}: this was not sealed for this row, or was changed since") from error
+
+    def open_or_none(self, field: str, row: bytes, sealed: bytes) -> bytes | None:
+        """As ``open``, but None for what is damaged, which is logged: one bad row among many to show."""
+        try:
+            return self.open(field, row, sealed)
+        except Damaged as error:
+            log.warning("%s of row %s is damaged in the database: %s", field, row.hex(), error)
+            return None
+
+    def signing_key(self) -> tuple[int, bytes]:
+        """The id and bytes of the key that signs tokens."""
+        tokens = self.ring.tokens
+        return max(tokens), tokens[max(tokens)]
+
+    def token_key(self, number: int) -> bytes | None:
+        """The key that verifies tokens signed with the ``number``, None if there is none."""
+        if number > self.ring.newest:
+            self.reload()
+        return self.ring.tokens.get(number)
 
     def key_of(self, field: str, value: bytes) -> bytes:
         """16 bytes by which the value of the field is found again, and which tell nothing without our key."""
@@ -170,12 +182,25 @@ class Vault:
         return hmac.digest(key, framed, hashlib.sha256)
 
     def _cipher(self, number: int, field: str) -> AESGCM:
-        if number not in self._ciphers:
+        if number > self.ring.newest:
             self.reload()
         try:
-            return self._ciphers[number]
+            return self._open.ciphers[number]
         except KeyError as error:
             raise Damaged(f"{field}: sealed with the key {number}, which is not there") from error
+
+
+def prefix(number: int) -> bytes:
+    """How everything begins that is sealed with the key."""
+    return _KEY_ID.pack(number)
+
+
+PREFIX_BYTES: Final = _KEY_ID.size
+
+
+def _ready(ring: Ring) -> _Open:
+    ciphers = {number: AESGCM(key) for number, key in ring.fields.items()}
+    return _Open(ring, ciphers, max(ring.fields), time.monotonic())
 
 
 def _bound(field: str, row: bytes) -> bytes:

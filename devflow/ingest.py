@@ -52,7 +52,10 @@ def accept(session: Session, sender: Sender, batch: wire.Batch, calendar: Calend
     db.lock(session, db.Lock.NOBODYS_CELLS, {projects[event.project_id].id for _, event in received})
     stored = _stored(session, [event.id for _, event in received])
     known, new = _split(received, lambda event: event.id in stored)
-    same, other = _split(known, lambda event: _is_same(sender.vault, stored[event.id], event, projects))
+    contents = {event_id: _content(sender.vault, row) for event_id, row in stored.items()}
+    known, damaged = _split(known, lambda event: contents[event.id] is not None)
+    refusals += [_refuse(i, e, ErrorCode.DAMAGED, _DAMAGED, retryable=True) for i, e in damaged]
+    same, other = _split(known, lambda e: _is_same(stored[e.id], contents[e.id], e, projects))
     refusals += [_refuse(i, e, ErrorCode.CONFLICT, _CONFLICT) for i, e in other]
 
     authors = set(session.scalars(select(PersonAuthor.author_key).filter_by(person_id=sender.person.id)))
@@ -82,6 +85,7 @@ _Indexed = tuple[int, Received]
 _NO_PROJECT: Final = (
     "expected a project that you send to; there is none with this id that you are a member of"
 )
+_DAMAGED: Final = "this event is stored, but can no longer be read; keep yours until the server's is restored"
 _CONFLICT: Final = "an event with this id and other content is stored already; it was not changed"
 
 
@@ -166,15 +170,20 @@ def _stored(session: Session, ids: Iterable[UUID]) -> dict[UUID, Any]:
     return {UUID(bytes=row.event_id): row for row in rows}
 
 
-def _is_same(vault: Vault, row: Any, event: Received, projects: dict[UUID, Project]) -> bool:
+def _content(vault: Vault, row: Any) -> bytes | None:
+    """What the stored row says: nothing if it was erased, None if it cannot be read."""
+    return vault.open_or_none(DATA, row.event_id, row.data) if row.data else b""
+
+
+def _is_same(row: Any, content: bytes | None, event: Received, projects: dict[UUID, Project]) -> bool:
     """Whether the stored row says what the event says; who saw it, and in which order, may differ."""
-    if not row.data:  # erased at somebody's wish: nothing is left that could contradict
+    if not content:  # erased at somebody's wish: nothing is left that could contradict
         return True
     return (row.timestamp, row.project_id, row.event_type) == (
         event.timestamp,
         projects[event.project_id].id,
         TYPE_NUMBER[event.event_type],
-    ) and vault.open(DATA, row.event_id, row.data) == event.data_json
+    ) and content == event.data_json
 
 
 def _rows(

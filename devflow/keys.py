@@ -1,22 +1,36 @@
-"""The workspace's keys: made once, opened at the start, sealed anew under a new secret."""
+"""The workspace's keys: made once, opened at the start, sealed anew under a new secret, and rotated."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
-from sqlalchemy import exists, select
+from sqlalchemy import event, exists, select
 from sqlalchemy.orm import Session
 
-from devflow import crypto
+from devflow import access, audit, crypto, secret
+from devflow.access import Action
+from devflow.accounts.tokens import TOKEN_LIFETIME_MS
+from devflow.audit import Act, Actor
 from devflow.config import Settings
 from devflow.crypto import KDF_ITERATIONS, Damaged, Ring, Vault
 from devflow.db import Database
 from devflow.errors import Invalid
 from devflow.models import Key, Workspace
+from devflow.secret import Secret, Secrets
+
+SALT_BYTES: Final = 16
+RETIRED_FOR_MS: Final = 3_600_000
+"""After so long nobody seals with a retired key any more: many times ``crypto.LEASE_S``."""
+TOKENS_GOOD_FOR_MS: Final = TOKEN_LIFETIME_MS
+"""How long after it was retired a key of tokens still verifies: then its last token has expired."""
+LIFETIME_MS: Final = 365 * 86_400_000
+"""A key of fields is replaced by itself after this: long before 2**32 random nonces."""
+log = logging.getLogger(__name__)
 
 
 class Purpose(StrEnum):
@@ -27,33 +41,17 @@ class Purpose(StrEnum):
     HASHES = "hashes"
 
 
-SALT_BYTES: Final = 16
+ROTATING: Final = (Purpose.FIELDS, Purpose.TOKENS)
 
 
-def secrets_of(settings: Settings, *, may_make: bool) -> tuple[bytes, ...]:
-    """The operator's secret, and after it those before that keys may still be sealed with.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A key as it may be shown."""
 
-    ``may_make``: without any, make one in the data folder. Raise Invalid if there is none, or a bad one.
-    """
-    folder = settings.data_path
-    in_file, old = (
-        crypto.read_secret(folder / name) for name in (crypto.SECRET_FILE, crypto.OLD_SECRET_FILE)
-    )
-    given = _given(settings.secret_key, "DEVFLOW_SECRET_KEY")
-    old_given = _given(settings.old_secret_key, "DEVFLOW_OLD_SECRET_KEY")
-    if given is None and in_file is None and (may_make or old is not None):
-        in_file = crypto.make_secret(folder / crypto.SECRET_FILE)
-    found = [secret for secret in (given, in_file, old_given, old) if secret is not None]
-    if given is None and in_file is None:
-        raise Invalid(
-            f"expected the secret that this database was made with, in {folder / crypto.SECRET_FILE} or as "
-            "DEVFLOW_SECRET_KEY, found neither; restore it from a backup"
-        )
-    return tuple(dict.fromkeys(found))
-
-
-def _given(value: str, name: str) -> bytes | None:
-    return crypto.check_secret(value, name) if value else None
+    id: int
+    purpose: Purpose
+    created_at: int
+    retired_at: int | None
 
 
 def is_new(session: Session) -> bool:
@@ -66,16 +64,153 @@ def new_kdf() -> dict[str, bytes | int]:
     return {"kdf_salt": os.urandom(SALT_BYTES), "kdf_iterations": KDF_ITERATIONS}
 
 
-def make(session: Session, workspace: Workspace, secret: bytes, now_ms: int) -> Ring:
-    """The first keys. The caller commits."""
+def make(session: Session, workspace: Workspace, secret: bytes, now_ms: int) -> Vault:
+    """The first keys, and the vault they open. The caller commits."""
     wrapping = crypto.wrapping_key(secret, workspace.kdf_salt, workspace.kdf_iterations)
     for purpose in Purpose:
-        add(session, wrapping, purpose, now_ms)
-    return _ring(_opened(session, wrapping))
+        _add(session, wrapping, purpose, now_ms)
+    return Vault(_ring(_opened(_rows(session), wrapping)), secret)
 
 
-def add(session: Session, wrapping: bytes, purpose: Purpose, now_ms: int) -> Key:
-    """One more key of the purpose. The caller commits."""
+def adopt(session: Session, workspace: Workspace, settings: Settings, now_ms: int) -> None:
+    """Seal the keys under today's secret if they still are under one before. The caller commits.
+
+    A count of iterations below today's rises at this. Raise Invalid if no secret opens them.
+    """
+    found = secret.find(settings)
+    rows = _rows(session)
+    in_use, opened = _fitting(rows, workspace, found, settings)
+    now = found.now or _make_secret(settings)
+    if now.value == in_use.value and workspace.kdf_iterations >= KDF_ITERATIONS:
+        return
+    workspace.kdf_salt, workspace.kdf_iterations = os.urandom(SALT_BYTES), KDF_ITERATIONS
+    wrapping = crypto.wrapping_key(now.value, workspace.kdf_salt, workspace.kdf_iterations)
+    for row, plain in opened:
+        row.sealed = crypto.wrap(wrapping, plain, _name(row))
+    by = Actor(None, now_ms, Vault(_ring(opened), now.value))
+    audit.record(session, by, Act.SECRET_CHANGED, iterations=KDF_ITERATIONS)
+    if now.value != in_use.value:
+        log.warning(
+            "The keys of the database are now sealed under %s; the secret from %s is no longer needed.",
+            now.origin,
+            in_use.origin,
+        )
+
+
+def first_secret(settings: Settings) -> bytes:
+    """The secret that a new workspace is made with: the operator's, else a new one."""
+    return (secret.find(settings).now or _make_secret(settings)).value
+
+
+def _make_secret(settings: Settings) -> Secret:
+    made = secret.make(settings.data_path)
+    log.warning(
+        "Made the secret %s. Back it up now, apart from the database: without it nobody can sign in, and "
+        "e-mail addresses, paths and what events say cannot be read again.",
+        made.origin,
+    )
+    return made
+
+
+def origin(settings: Settings) -> str:
+    """Where today's secret is from."""
+    return secret.VARIABLE if settings.secret_key else str(settings.data_path / secret.FILE)
+
+
+def open_vault(database: Database, settings: Settings) -> Vault:
+    """The vault of a workspace that is set up; it finds keys that another process adds later.
+
+    Raise Invalid if they do not open.
+    """
+    found = secret.find(settings)
+    if found.now is None:
+        raise _missing(settings)
+    value = found.now.value
+    with database.reading() as session:
+        workspace = session.get_one(Workspace, 1)
+        _, opened = _fitting(_rows(session), workspace, Secrets(found.now, ()), settings)
+
+    def find_ring() -> Ring:
+        with database.reading() as session:
+            workspace = session.get_one(Workspace, 1)
+            wrapping = crypto.wrapping_key(value, workspace.kdf_salt, workspace.kdf_iterations)
+            return _ring(_opened(_rows(session), wrapping))
+
+    return Vault(_ring(opened), value, find_ring)
+
+
+def rotate(session: Session, by: Actor, purpose: Purpose) -> None:
+    """Retire the key of the purpose for a new one, which is used as soon as the caller commits.
+
+    Raise Invalid for the one that cannot be replaced.
+    """
+    access.require(by.who(), Action.MANAGE_KEYS)
+    _rotate(session, by, purpose)
+
+
+def is_old(session: Session, now_ms: int) -> bool:
+    """Whether the key of fields has been in use for long enough."""
+    made_at = select(Key.created_at).where(Key.purpose == Purpose.FIELDS, Key.retired_at.is_(None))
+    return session.scalars(made_at).one() <= now_ms - LIFETIME_MS
+
+
+def renew(session: Session, by: Actor) -> None:
+    """Replace the key of fields if it is old. The caller commits."""
+    _lock(session)
+    if is_old(session, by.now_ms):
+        _rotate(session, by, Purpose.FIELDS)
+
+
+def _lock(session: Session) -> Workspace:
+    """One changes keys after the other, and none while a start changes the secret."""
+    return session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
+
+
+def _rotate(session: Session, by: Actor, purpose: Purpose) -> None:
+    if purpose not in ROTATING:
+        raise Invalid(
+            f"expected {' or '.join(ROTATING)}, got {purpose}: what is found by hashes would be lost"
+        )
+    workspace = _lock(session)
+    wrapping = by.vault.wrapping(workspace.kdf_salt, workspace.kdf_iterations)
+    _opened(_rows(session), wrapping)  # a key sealed under yesterday's secret could never be opened
+    for key in session.scalars(select(Key).where(Key.purpose == purpose, Key.retired_at.is_(None))):
+        key.retired_at = by.now_ms
+    made = _add(session, wrapping, purpose, by.now_ms)
+    ring = _ring(_opened(_rows(session), wrapping))
+    # Not before: what is sealed with a key that was never stored is lost.
+    event.listen(session, "after_commit", lambda _: by.vault.use(ring), once=True)
+    audit.record(session, by, Act.KEY_ROTATED, purpose=purpose, key=made.id)
+
+
+def listed(session: Session) -> list[Listed]:
+    """All keys, those of one purpose together, the newest first."""
+    rows = session.execute(
+        select(Key.id, Key.purpose, Key.created_at, Key.retired_at).order_by(Key.id.desc())
+    )
+    found = [Listed(row.id, Purpose(row.purpose), row.created_at, row.retired_at) for row in rows]
+    return sorted(found, key=lambda key: list(Purpose).index(key.purpose))
+
+
+def iterations(session: Session) -> int:
+    """The count of PBKDF2 that today's wrapping key is drawn with."""
+    return session.get_one(Workspace, 1).kdf_iterations
+
+
+def drop(session: Session, by: Actor, key_ids: Iterable[int]) -> None:
+    """Delete retired keys with which nothing is sealed or signed any more. The caller commits."""
+    wanted = select(Key).where(Key.id.in_(list(key_ids)), Key.retired_at.is_not(None)).with_for_update()
+    for key in session.scalars(wanted).all():
+        session.delete(key)
+        audit.record(session, by, Act.KEY_DELETED, purpose=key.purpose, key=key.id)
+
+
+def retired_before(session: Session, purpose: Purpose, before_ms: int) -> list[int]:
+    """The ids of keys that were retired at that time or earlier."""
+    return list(session.scalars(select(Key.id).where(Key.purpose == purpose, Key.retired_at <= before_ms)))
+
+
+def _add(session: Session, wrapping: bytes, purpose: Purpose, now_ms: int) -> Key:
     key = Key(purpose=purpose, sealed=b"", created_at=now_ms)
     session.add(key)
     session.flush()
@@ -84,62 +219,76 @@ def add(session: Session, wrapping: bytes, purpose: Purpose, now_ms: int) -> Key
     return key
 
 
-def adopt(session: Session, workspace: Workspace, candidates: Sequence[bytes]) -> None:
-    """Seal the keys under the first secret if they still are under one of the others. The caller commits.
-
-    A count of iterations below today's rises at this. Raise Invalid if no secret opens them.
-    """
-    keys = session.scalars(select(Key)).all()
-    wrapping = _fitting(keys, workspace, candidates)
-    wanted = crypto.wrapping_key(candidates[0], workspace.kdf_salt, workspace.kdf_iterations)
-    if wrapping == wanted and workspace.kdf_iterations >= KDF_ITERATIONS:
-        return
-    opened = [(key, crypto.unwrap(wrapping, key.sealed, _name(key))) for key in keys]
-    workspace.kdf_salt, workspace.kdf_iterations = os.urandom(SALT_BYTES), KDF_ITERATIONS
-    wrapping = crypto.wrapping_key(candidates[0], workspace.kdf_salt, workspace.kdf_iterations)
-    for key, plain in opened:
-        key.sealed = crypto.wrap(wrapping, plain, _name(key))
+_Opened = list[tuple[Key, bytes]]
 
 
-def open_vault(database: Database, settings: Settings) -> Vault:
-    """The vault of a workspace that is set up; it finds keys that another process adds later."""
-    secret = secrets_of(settings, may_make=False)[0]
-
-    def find_ring() -> Ring:
-        with database.reading() as session:
-            workspace = session.get_one(Workspace, 1)
-            return _ring(_opened(session, _fitting(session.scalars(select(Key)).all(), workspace, [secret])))
-
-    return Vault(find_ring(), find_ring)
+def _rows(session: Session) -> Sequence[Key]:
+    return session.scalars(select(Key).order_by(Key.id).execution_options(populate_existing=True)).all()
 
 
-def _fitting(keys: Sequence[Key], workspace: Workspace, candidates: Sequence[bytes]) -> bytes:
-    """The wrapping key that opens the keys."""
-    for secret in candidates:
-        wrapping = crypto.wrapping_key(secret, workspace.kdf_salt, workspace.kdf_iterations)
-        try:
-            for key in keys:
-                crypto.unwrap(wrapping, key.sealed, _name(key))
-        except Damaged:
-            continue
-        return wrapping
+def _fitting(
+    rows: Sequence[Key], workspace: Workspace, found: Secrets, settings: Settings
+) -> tuple[Secret, _Opened]:
+    """The secret that opens the keys, and the keys; raise Invalid with what is wrong with them."""
+    if not {row.purpose for row in rows} >= set(Purpose):
+        raise Invalid("expected the keys of this database, found not all of them; restore it from a backup")
+    if not found.all:
+        raise _missing(settings)
+    for candidate in found.all:
+        wrapping = crypto.wrapping_key(candidate.value, workspace.kdf_salt, workspace.kdf_iterations)
+        opening = [row for row in rows if _opens(row, wrapping)]
+        if len(opening) == len(rows):
+            return candidate, _opened(rows, wrapping)
+        if opening:
+            damaged = ", ".join(str(row.id) for row in rows if row not in opening)
+            raise Invalid(
+                f"expected keys as they were stored, but of {len(rows)} these are damaged: {damaged}; "
+                "restore the database from a backup"
+            )
     raise Invalid(
-        "expected the secret that this database was made with, got another one; restore "
-        f"{Path(crypto.SECRET_FILE)} or DEVFLOW_SECRET_KEY, or name the one before as DEVFLOW_OLD_SECRET_KEY"
+        "expected the secret that this database was made with, got another one from "
+        f"{' and '.join(candidate.origin for candidate in found.all)}; restore it, or name the one before as "
+        f"{secret.OLD_VARIABLE}"
     )
 
 
-def _opened(session: Session, wrapping: bytes) -> Iterator[tuple[Key, bytes]]:
-    for key in session.scalars(select(Key).order_by(Key.id)):
-        yield key, crypto.unwrap(wrapping, key.sealed, _name(key))
+def _missing(settings: Settings) -> Invalid:
+    return Invalid(
+        "expected the secret that this database was made with, in "
+        f"{settings.data_path / secret.FILE} or as {secret.VARIABLE}, found neither; restore it from a backup"
+    )
 
 
-def _ring(keys: Iterator[tuple[Key, bytes]]) -> Ring:
+def _opens(row: Key, wrapping: bytes) -> bool:
+    try:
+        crypto.unwrap(wrapping, row.sealed, _name(row))
+    except Damaged:
+        return False
+    return True
+
+
+def _opened(rows: Sequence[Key], wrapping: bytes) -> _Opened:
+    """The keys; raise Damaged if they are under another secret than that of this process."""
+    try:
+        return [(row, crypto.unwrap(wrapping, row.sealed, _name(row))) for row in rows]
+    except Damaged as error:
+        raise Damaged(
+            f"{error} with the secret this process was started with: it was changed or the key was; "
+            "start the server anew"
+        ) from error
+
+
+def _ring(opened: _Opened) -> Ring:
     by_purpose: dict[str, dict[int, bytes]] = {purpose: {} for purpose in Purpose}
-    for key, plain in keys:
+    for key, plain in opened:
         by_purpose[key.purpose][key.id] = plain
     (hashes,) = by_purpose[Purpose.HASHES].values()
-    return Ring(by_purpose[Purpose.FIELDS], by_purpose[Purpose.TOKENS], hashes)
+    return Ring(
+        by_purpose[Purpose.FIELDS],
+        by_purpose[Purpose.TOKENS],
+        hashes,
+        newest=max(key.id for key, _ in opened),
+    )
 
 
 def _name(key: Key) -> str:

@@ -216,6 +216,7 @@ class ErrorCode(StrEnum):
     PROJECT = "project"
     DEVICE = "device"
     PERSON = "person"
+    DAMAGED = "damaged"
 
 
 class Refusal(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -18,7 +18,6 @@ from devflow import audit, db, keys, rollups
 from devflow.accounts import links
 from devflow.audit import Act, Actor
 from devflow.config import Settings
-from devflow.crypto import Vault
 from devflow.db import Database, Lock
 from devflow.errors import Invalid
 from devflow.models import Workspace
@@ -89,10 +88,9 @@ def server_id(session: Session) -> UUID:
 
 def ensure(session: Session, settings: Settings, now_ms: int) -> None:
     """Make the workspace and its keys, or seal the keys under the secret of today. The caller commits."""
-    workspace = session.get(Workspace, 1)
-    secrets = keys.secrets_of(settings, may_make=workspace is None)
+    workspace = session.get(Workspace, 1, with_for_update=True)
     if workspace is not None:
-        keys.adopt(session, workspace, secrets)
+        keys.adopt(session, workspace, settings, now_ms)
         return
     workspace = Workspace(
         id=1,
@@ -106,6 +104,6 @@ def ensure(session: Session, settings: Settings, now_ms: int) -> None:
     )
     session.add(workspace)
     session.flush()
-    vault = Vault(keys.make(session, workspace, secrets[0], now_ms))
+    vault = keys.make(session, workspace, keys.first_secret(settings), now_ms)
     audit.begin(workspace, vault)
     audit.record(session, Actor(None, now_ms, vault), Act.WORKSPACE_MADE)

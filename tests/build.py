@@ -91,7 +91,7 @@ class World:
             )
             session.add(made)
             session.flush()
-            vault = Vault(keys.make(session, made, SECRET.encode(), NOW_MS))
+            vault = keys.make(session, made, SECRET.encode(), NOW_MS)
             audit.begin(made, vault)
         return cls(database, vault)
 

@@ -91,7 +91,16 @@ def checked_email(email: str) -> str:
 
 
 def email_of(vault: Vault, person: Person) -> str:
+    """Raise Damaged if it cannot be read."""
     return vault.open(EMAIL, person.public_id.bytes, person.email).decode()
+
+
+def shown_email(vault: Vault, person: Person) -> str | None:
+    """For pages, which should not fail for one of many: None if it cannot be read, or was erased."""
+    if not person.email:
+        return None
+    found = vault.open_or_none(EMAIL, person.public_id.bytes, person.email)
+    return None if found is None else found.decode()
 
 
 def email_key(vault: Vault, email: str) -> bytes:

@@ -212,8 +212,8 @@ def _signed(by: Actor, grant: Grant, person: Person, device: Device | None, audi
     }
     if device is not None:
         claims["dev"] = str(device.public_id)
-    key_id = max(by.vault.ring.tokens)
-    return jwt.encode(claims, by.vault.ring.tokens[key_id], algorithm="HS256", headers={"kid": str(key_id)})
+    key_id, key = by.vault.signing_key()
+    return jwt.encode(claims, key, algorithm="HS256", headers={"kid": str(key_id)})
 
 
 def _holders(session: Session, grant: Grant) -> tuple[Person, Device | None]:
@@ -249,9 +249,7 @@ def _claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
 
 def _key(vault: Vault, number: int) -> bytes:
     """The key that signs tokens under this number, which another process may have made just now."""
-    if number not in vault.ring.tokens:
-        vault.reload()
-    key = vault.ring.tokens.get(number)
+    key = vault.token_key(number)
     if key is None:
         raise Unauthorized(_NOT_VALID)
     return key

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from devflow.crypto import Damaged
 from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx
 from devflow.web.i18n import gettext, ngettext
 
 FAULT: Final = 500
+log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
@@ -24,6 +27,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NotFound, lambda error: show(404, str(error)))
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
     app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
+    app.register_error_handler(Damaged, damaged)
     app.register_error_handler(HTTPException, http_error)
 
 
@@ -43,6 +47,11 @@ def wait(error: Limited) -> str:
 def told_to_wait(response: Response, error: Limited) -> Response:
     response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def damaged(error: Damaged) -> Response:
+    log.error("%s %s failed: %s", request.method, request.path, error)
+    return show(FAULT, gettext("Something that is stored here cannot be read. The server's log says what."))
 
 
 def http_error(error: HTTPException) -> Response:

@@ -22,7 +22,7 @@ from devflow.audit import Act, Actor
 from devflow.config import Settings
 from devflow.errors import Unauthorized
 from devflow.keys import Purpose
-from devflow.models import AuditEntry, Device, Grant, Person, RefreshToken, Workspace
+from devflow.models import AuditEntry, Device, Grant, Person, RefreshToken, Role
 from tests.build import DAY_MS, NOW_MS, SECRET, Member, World
 
 SERVER: Final = uuid4()
@@ -204,12 +204,10 @@ def test_a_clock_set_back_refuses_nobody(world: World) -> None:
 
 
 def test_a_key_that_another_process_made_is_found(world: World) -> None:
-    ada = world.person("Ada")
+    ada = world.person("Ada", Role.ADMIN)
     vault = vault_of_another_process(world)
     with world.database.writing() as session:
-        made = session.get_one(Workspace, 1)
-        wrapping = crypto.wrapping_key(SECRET.encode(), made.kdf_salt, made.kdf_iterations)
-        keys.add(session, wrapping, Purpose.TOKENS, NOW_MS)
+        keys.rotate(session, world.by(session, ada), Purpose.TOKENS)
     newer = World(world.database, vault_of_another_process(world))
     given = issue(newer, ada)
     with world.reading() as session:

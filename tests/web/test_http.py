@@ -24,6 +24,8 @@ TO_SIGN_IN: Final = "302 /sign-in"
 FOR_STRANGERS: Final = {
     "GET /": TO_SIGN_IN,
     "POST /projects": TO_SIGN_IN,
+    "GET /keys": TO_SIGN_IN,
+    "POST /keys": TO_SIGN_IN,
     "GET /projects/<uuid:project_id>": TO_SIGN_IN,
     "GET /projects/<uuid:project_id>/members": TO_SIGN_IN,
     "POST /projects/<uuid:project_id>/members": TO_SIGN_IN,

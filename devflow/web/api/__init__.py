@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Flask, Response, request
 from msgspec import UNSET, Struct, UnsetType
 from werkzeug.exceptions import HTTPException
 
 from devflow import wire
+from devflow.crypto import Damaged
 from devflow.errors import CodeNeeded, Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web.current import context
 
+log = logging.getLogger(__name__)
 bp = Blueprint("api", __name__)
 
 
@@ -72,6 +76,13 @@ def limited(error: Limited) -> Response:
     response = problem(429, "Too many requests", str(error))
     response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+@bp.errorhandler(Damaged)
+def damaged(error: Damaged) -> Response:
+    """A fault of ours: agents keep what they have and come again."""
+    log.error("%s %s failed: %s", request.method, request.path, error)
+    return problem(500, "Server fault", "something stored here cannot be read; the server's log says what")
 
 
 @bp.errorhandler(HTTPException)

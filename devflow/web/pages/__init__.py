@@ -13,6 +13,7 @@ def init_app(app: Flask) -> None:
     from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
         account,
         devices,
+        keys,
         links,
         my_devices,
         overview,

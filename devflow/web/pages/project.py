@@ -17,6 +17,7 @@ from devflow.models import Project
 from devflow.web import charts, guard, htmx
 from devflow.web.charts import Chart, Point
 from devflow.web.current import context, now, session
+from devflow.web.i18n import gettext
 from devflow.web.pages import bp, labels, ranges
 from devflow.web.session import viewer
 
@@ -42,7 +43,7 @@ def project(project: Project) -> ResponseReturnValue:
         "project/page.html",
         retarget="main" if _is_there(shown) and htmx.target() == "fresh" else None,
         project=project,
-        email=people.email_of(context().vault, viewer()),
+        email=people.shown_email(context().vault, viewer()) or gettext("YOUR-ADDRESS"),
         chosen=chosen,
         shown=shown,
         last=last,
