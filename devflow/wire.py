@@ -214,6 +214,7 @@ class ErrorCode(StrEnum):
     PROJECT = "project"
     DEVICE = "device"
     PERSON = "person"
+    EXPIRED = "expired"
 
 
 class Refusal(Struct, frozen=True, kw_only=True, rename="camel"):
