@@ -76,6 +76,9 @@ class Head:
     number: int
     hash: bytes
 
+    def __str__(self) -> str:
+        return f"{self.number} entries, head {self.number}:{self.hash.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
