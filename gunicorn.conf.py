@@ -31,6 +31,8 @@ logging.basicConfig(
     level=logging.WARNING, format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 )
 
+logging.getLogger("devflow.anchors").setLevel(logging.INFO)  # the end of the audit trail, once a day
+
 
 def on_starting(server: Any) -> None:
     """Once, before any worker: migrate, and make a set-up link while there is no account."""

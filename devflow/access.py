@@ -102,15 +102,33 @@ SCOPES: Final[dict[str, type[Project | Team | Person | Device]]] = {
 _OWN: Final = frozenset({Action.VIEW_PERSON, Action.REVOKE_DEVICE})
 
 
+class NotAllowed(Unauthorized):
+    """The person's role does not permit the action."""
+
+    def __init__(self, message: str, action: Action) -> None:
+        super().__init__(message)
+        self.action = action
+        self.subject = None
+
+
+class NotYours(NotFound):
+    """There is no ``subject`` of this id on which the person may do the action."""
+
+    def __init__(self, message: str, action: Action, subject: UUID) -> None:
+        super().__init__(message)
+        self.action = action
+        self.subject = subject
+
+
 def may(person: Person, action: Action) -> bool:
     """Whether the person may do what concerns the own account, or the workspace as a whole."""
     return action.scope in ("own", "workspace") and action in PERMISSIONS[Role(person.role)]
 
 
 def require(person: Person, action: Action) -> None:
-    """Raise Unauthorized unless ``may``."""
+    """Raise NotAllowed unless ``may``."""
     if not may(person, action):
-        raise Unauthorized(f"expected a role with the permission {action}, yours is {person.role}")
+        raise NotAllowed(f"expected a role with the permission {action}, yours is {person.role}", action)
 
 
 def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
@@ -153,10 +171,10 @@ def _roles_with(action: Action) -> list[str]:
 
 
 def fetch(session: Session, person: Person, action: Action, kind: type[Thing], public_id: UUID) -> Thing:
-    """The thing, if the person may do ``action`` to it; else NotFound, whether it exists or not."""
+    """The thing, if the person may do ``action`` to it; else NotYours, whether it exists or not."""
     found = session.scalar(visible(person, action, kind).where(kind.public_id == public_id))
     if found is None:
-        raise NotFound(f"there is no {action.scope} {public_id} that you have access to")
+        raise NotYours(f"there is no {action.scope} {public_id} that you have access to", action, public_id)
     return found
 
 

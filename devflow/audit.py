@@ -9,14 +9,14 @@ has an older copy of it can put that whole copy back; only a head kept elsewhere
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, event, func, select, update
+from sqlalchemy.orm import Session, SessionTransaction
 
 from devflow.crypto import Vault
 from devflow.errors import Unauthorized
@@ -25,10 +25,16 @@ from devflow.models import AuditEntry, Person, Workspace
 FIRST: Final = bytes(32)
 """Stands where the first entry's predecessor would."""
 _STEP: Final = 1_000
+# What a session holds of entries until it commits.
+_WAITING: Final = "audit.waiting"
+_VAULT: Final = "audit.vault"
 
 
 class Act(StrEnum):
-    """What can stand in the trail. The first word says what kind of thing the subject is."""
+    """What can stand in the trail. The first word says what kind of thing the subject is.
+
+    Of ``REFUSED`` it can be any: ``detail`` has the action that was not allowed.
+    """
 
     WORKSPACE_MADE = "workspace.made"
     SECRET_CHANGED = "workspace.secret_changed"  # noqa: S105 - a name
@@ -90,6 +96,11 @@ class Act(StrEnum):
     TOKENS_RENEWED = "device.tokens_renewed"
     TOKENS_ENDED = "device.tokens_ended"
     TOKEN_REUSED = "device.token_reused"  # noqa: S105 - a name
+    REFUSED = "thing.refused"
+    TRAIL_READ = "person.trail_read"
+    TRAIL_EXPORTED = "workspace.trail_exported"
+    RETENTION_CHANGED = "workspace.retention_changed"
+    EVENTS_EXPIRED = "workspace.events_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +119,42 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the trail: the number of its last entry, 0 for none, and that entry's hash."""
+
+    number: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.number} entries, head {self.number}:{self.hash.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
 class Flaw:
     """The first place where the trail is not what was written."""
 
     id: int
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries are wanted; None is any. Times are half-open, in Unix milliseconds."""
+
+    actor: UUID | None = None
+    subject: UUID | None = None
+    act: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    refused_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An entry without number and hash, and the transaction or savepoint that it belongs to."""
+
+    entry: AuditEntry
+    transaction: SessionTransaction | None
 
 
 def record(
@@ -124,14 +166,12 @@ def record(
     is_refused: bool = False,
     **detail: Any,
 ) -> None:
-    """Add an entry to the trail, as the last thing before the caller commits.
+    """Add an entry to the trail, in the caller's transaction; it gets its number as that one commits.
 
     ``detail`` is JSON of ids, counts and our own words, never of names or addresses: nothing here
-    can be erased. On PostgreSQL this holds the end of the trail until the transaction ends.
+    can be erased.
     """
-    workspace = session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
     entry = AuditEntry(
-        id=workspace.audit_count + 1,
         at=by.now_ms,
         actor=None if by.person is None else by.person.public_id,
         act=act,
@@ -139,11 +179,46 @@ def record(
         is_refused=is_refused,
         detail=json.dumps(detail, sort_keys=True, separators=(",", ":"), default=str),
     )
-    entry.hash = _hash(by.vault, workspace.audit_head, entry)
-    session.add(entry)
-    workspace.audit_count, workspace.audit_head = entry.id, entry.hash
-    workspace.audit_seal = _seal(by.vault, entry.id, entry.hash)
+    transaction = session.get_nested_transaction() or session.get_transaction() or session.begin()
+    session.info.setdefault(_WAITING, []).append(_Waiting(entry, transaction))
+    session.info[_VAULT] = by.vault
+
+
+@event.listens_for(Session, "before_commit")
+def _write(session: Session) -> None:
+    """Chain what waits to the end of the trail, which on PostgreSQL is then held until the commit.
+
+    Here and not in ``record``: so the end of the trail is the last thing that any transaction
+    waits for, in whatever order acts are put together, and no two can wait for each other.
+    """
+    if session.in_nested_transaction() or not session.info.get(_WAITING):
+        return
     session.flush()
+    waiting: list[_Waiting] = session.info.pop(_WAITING)
+    vault: Vault = session.info.pop(_VAULT)
+    workspace = session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
+    for each in waiting:
+        entry = each.entry
+        entry.id = workspace.audit_count + 1
+        entry.hash = _hash(vault, workspace.audit_head, entry)
+        workspace.audit_count, workspace.audit_head = entry.id, entry.hash
+        session.add(entry)
+    workspace.audit_seal = _seal(vault, workspace.audit_count, workspace.audit_head)
+    session.flush()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, rolled_back: SessionTransaction) -> None:
+    """What did not happen leaves no entry."""
+    waiting: list[_Waiting] = session.info.pop(_WAITING, [])
+    if kept := [each for each in waiting if not _is_within(each.transaction, rolled_back)]:
+        session.info[_WAITING] = kept
+
+
+def _is_within(transaction: SessionTransaction | None, outer: SessionTransaction) -> bool:
+    while transaction is not None and transaction is not outer:
+        transaction = transaction.parent
+    return transaction is outer
 
 
 def begin(workspace: Workspace, vault: Vault) -> None:
@@ -154,37 +229,132 @@ def begin(workspace: Workspace, vault: Vault) -> None:
 
 def verify(session: Session, vault: Vault) -> Flaw | None:
     """Walk the whole trail; return its first flaw, None if it is as it was written."""
-    workspace = session.get_one(Workspace, 1)
-    before, expected = FIRST, 1
-    for entry in _entries(session):
-        if entry.id != expected:
-            return Flaw(expected, f"expected entry {expected}, found {entry.id}")
-        if entry.hash != _hash(vault, before, entry):
-            return Flaw(
-                entry.id, f"entry {entry.id} is not what was written, or not after entry {entry.id - 1}"
-            )
-        before, expected = entry.hash, expected + 1
-    if (workspace.audit_count, workspace.audit_head) != (expected - 1, before):
-        return Flaw(expected, f"expected {workspace.audit_count} entries, found {expected - 1}")
-    if workspace.audit_seal != _seal(vault, workspace.audit_count, workspace.audit_head):
-        return Flaw(expected, "the end of the trail is not sealed by this server")
+    found = examine(session, vault)
+    return found if isinstance(found, Flaw) else None
+
+
+def examine(session: Session, vault: Vault, anchor: Head | None = None) -> Head | Flaw:
+    """Walk the whole trail, some entries at a time; return its end, or its first flaw.
+
+    ``anchor`` is an end that was written down earlier: the trail must still have that very entry.
+    Entries that are added meanwhile do no harm.
+    """
+    walked = Head(0, FIRST)
+    while True:
+        try:
+            entries = _after(session, walked.number)
+            for entry in entries:
+                if (what := _wrong(vault, walked, entry, anchor)) is not None:
+                    return Flaw(walked.number + 1, what)
+                walked = Head(entry.id, entry.hash)
+        except (ValueError, TypeError, AttributeError) as error:  # a column holds what is no value of it
+            return Flaw(walked.number + 1, f"from entry {walked.number + 1} on, one cannot be read: {error}")
+        if not entries and (end := _end(session, vault, walked)) is not None:
+            break
+    if anchor is not None and anchor.number > walked.number:
+        return Flaw(walked.number + 1, f"expected at least {anchor.number} entries, found {walked.number}")
+    return walked if end == "" else Flaw(walked.number + 1, end)
+
+
+def head(session: Session) -> Head:
+    """Where the trail ends, unexamined."""
+    return Head(*session.execute(select(Workspace.audit_count, Workspace.audit_head)).one())
+
+
+def note_examined(session: Session, now_ms: int, found: Head | Flaw) -> None:
+    """Keep for the trail's page when it was examined, and what was found. The caller commits."""
+    flaw = found.what[:_MAX_FLAW] if isinstance(found, Flaw) else None
+    session.execute(update(Workspace).values(audit_examined_at=now_ms, audit_flaw=flaw))
+
+
+_MAX_FLAW: Final = 200
+
+
+def entries(session: Session, which: Filter, before: int | None, limit: int) -> Sequence[AuditEntry]:
+    """Up to ``limit`` entries, newest first; of those before the entry ``before``, if given."""
+    query = _wanted(which).order_by(AuditEntry.id.desc()).limit(limit)
+    return session.scalars(query if before is None else query.where(AuditEntry.id < before)).all()
+
+
+def of_subject(
+    session: Session, public_id: UUID, before: int | None = None, limit: int = 100
+) -> Sequence[AuditEntry]:
+    """What was done to this person or thing, newest first, as ``entries``."""
+    return entries(session, Filter(subject=public_id), before, limit)
+
+
+def entries_between(
+    session: Session, which: Filter, after: int, last: int, limit: int = _STEP
+) -> Sequence[AuditEntry]:
+    """Up to ``limit`` entries, oldest first, of those after the entry ``after`` up to ``last``."""
+    query = _wanted(which).where(AuditEntry.id > after, AuditEntry.id <= last)
+    return session.scalars(query.order_by(AuditEntry.id).limit(limit)).all()
+
+
+def _wanted(which: Filter) -> Select[AuditEntry]:
+    query = select(AuditEntry)
+    if which.actor is not None:
+        query = query.where(AuditEntry.actor == which.actor)
+    if which.subject is not None:
+        query = query.where(AuditEntry.subject == which.subject)
+    if which.act is not None:
+        query = query.where(AuditEntry.act == which.act)
+    if which.since_ms is not None:
+        query = query.where(AuditEntry.at >= which.since_ms)
+    if which.until_ms is not None:
+        query = query.where(AuditEntry.at < which.until_ms)
+    return query.where(AuditEntry.is_refused) if which.refused_only else query
+
+
+# Columns, not objects: a session would keep each object until it ends.
+_COLUMNS: Final = (
+    AuditEntry.id,
+    AuditEntry.at,
+    AuditEntry.actor,
+    AuditEntry.act,
+    AuditEntry.subject,
+    AuditEntry.is_refused,
+    AuditEntry.detail,
+    AuditEntry.hash,
+)
+
+
+def _after(session: Session, number: int) -> Sequence[Any]:
+    """The next entries; from the start also those with numbers that none of ours has."""
+    query = select(*_COLUMNS).order_by(AuditEntry.id).limit(_STEP)
+    return session.execute(query.where(AuditEntry.id > number) if number else query).all()
+
+
+def _wrong(vault: Vault, before: Head, entry: Any, anchor: Head | None) -> str | None:
+    """What is wrong with the entry that stands after ``before``."""
+    if entry.id != before.number + 1:
+        return f"expected entry {before.number + 1}, found {entry.id}"
+    if entry.hash != _hash(vault, before.hash, entry):
+        return f"entry {entry.id} is not what was written, or not after entry {before.number}"
+    if anchor is not None and entry.id == anchor.number and entry.hash != anchor.hash:
+        return f"entry {entry.id} is not the one that was written down"
     return None
 
 
-def _entries(session: Session) -> Iterator[AuditEntry]:
-    """All entries in order, some at a time."""
-    last = None
-    while True:
-        query = select(AuditEntry).order_by(AuditEntry.id).limit(_STEP)
-        found = session.scalars(query if last is None else query.where(AuditEntry.id > last)).all()
-        if not found:
-            return
-        yield from found
-        last = found[-1].id
-        session.expunge_all()
+def _end(session: Session, vault: Vault, walked: Head) -> str | None:
+    """What is wrong with the end of the trail, "" for nothing; None if it has grown since.
+
+    One statement: what it sees of entries and workspace is of one moment, on either database.
+    """
+    newest = select(func.max(AuditEntry.id)).scalar_subquery()
+    end = session.execute(
+        select(Workspace.audit_count, Workspace.audit_head, Workspace.audit_seal, newest.label("newest"))
+    ).one()
+    if (end.newest or 0) > walked.number:
+        return None
+    if (end.audit_count, end.audit_head) != (walked.number, walked.hash):
+        return f"expected {end.audit_count} entries, found {walked.number}"
+    if end.audit_seal != _seal(vault, end.audit_count, end.audit_head):
+        return "the end of the trail is not sealed by this server"
+    return ""
 
 
-def _hash(vault: Vault, before: bytes, entry: AuditEntry) -> bytes:
+def _hash(vault: Vault, before: bytes, entry: Any) -> bytes:
     return vault.mac(
         "audit",
         before,

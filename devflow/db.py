@@ -167,16 +167,18 @@ class Lock(IntEnum):
     LARGER_WINDOWS = 2
     START = 3
     PEOPLE = 4  # who is an active admin, above all
+    RETENTION = 5
 
 
-def lock(session: Session, what: Lock, ids: Iterable[int] = (0,)) -> None:
-    """Hold the locks, taken in order of id, until the transaction ends.
+def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: bool = False) -> None:
+    """Hold the locks, taken in order of id, until the transaction ends; ``shared`` with others that share.
 
     On SQLite nothing is to be done: there is one writer.
     """
     if session.get_bind().dialect.name == "postgresql":
+        take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
         for number in sorted(ids):
-            session.execute(select(func.pg_advisory_xact_lock(int(what), number)))
+            session.execute(select(take(int(what), number)))
 
 
 def ranges(spans: Sequence[tuple[int, int]], name: str = "ranges") -> CTE:

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, db, rollups, wire
+from devflow import access, audit, db, retention, rollups, wire
 from devflow.access import Action
 from devflow.accounts import people
 from devflow.audit import Act, Actor
@@ -48,6 +48,7 @@ def accept(session: Session, sender: Sender, batch: wire.Batch, calendar: Calend
     received, unknown = _split(received, lambda event: event.project_id in projects)
     refusals += [_refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in unknown]
 
+    horizon = retention.horizon(session, sender.by.now_ms, calendar)
     _lock_person(session, sender.person)
     db.lock(session, db.Lock.NOBODYS_CELLS, {projects[event.project_id].id for _, event in received})
     stored = _stored(session, [event.id for _, event in received])
@@ -57,10 +58,12 @@ def accept(session: Session, sender: Sender, batch: wire.Batch, calendar: Calend
     refusals += [_refuse(i, e, ErrorCode.DAMAGED, _DAMAGED, retryable=True) for i, e in damaged]
     same, other = _split(known, lambda e: _is_same(stored[e.id], contents[e.id], e, projects))
     refusals += [_refuse(i, e, ErrorCode.CONFLICT, _CONFLICT) for i, e in other]
+    new, expired = _split(new, lambda event: event.timestamp >= horizon)
+    refusals += [_refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
 
     authors = set(session.scalars(select(PersonAuthor.author_key).filter_by(person_id=sender.person.id)))
     rows = _rows(session, [event for _, event in new], sender, projects, authors)
-    touched = _insert(session, rows) + _claim(session, same, stored, sender.person, authors)
+    touched = _insert(session, rows) + _claim(session, same, stored, sender.person, authors, horizon)
     rollups.recount(session, touched, calendar)
     session.execute(update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms))
     if other:
@@ -70,7 +73,8 @@ def accept(session: Session, sender: Sender, batch: wire.Batch, calendar: Calend
             Act.EVENTS_CONFLICT,
             sender.device.public_id,
             is_refused=True,
-            events=[event.id for _, event in other],
+            count=len(other),
+            events=[event.id for _, event in other[:_CONFLICTS_NAMED]],
         )
     return wire.BatchResult(
         success=not refusals,
@@ -87,6 +91,8 @@ _NO_PROJECT: Final = (
 )
 _DAMAGED: Final = "this event is stored, but can no longer be read; keep yours until the server's is restored"
 _CONFLICT: Final = "an event with this id and other content is stored already; it was not changed"
+_EXPIRED: Final = "this event is older than this server keeps events; it was not stored"
+_CONFLICTS_NAMED: Final = 20
 
 
 def _judge(batch: wire.Batch, sender: Sender) -> tuple[list[_Indexed], list[Refusal]]:
@@ -144,9 +150,9 @@ def _projects(session: Session, person: Person, received: Sequence[_Indexed]) ->
 def _lock_person(session: Session, person: Person) -> None:
     """Until the transaction ends nobody else changes the person's cells, or what their PCs have sent.
 
-    Comes first; then ``NOBODYS_CELLS`` of the projects. Together with rows being touched in a
-    fixed order (ids of files and events, marks, projects) this keeps transactions from waiting
-    for each other in a circle.
+    Comes after ``retention.horizon``, before ``NOBODYS_CELLS`` of the projects. Together with rows
+    being touched in a fixed order (ids of files and events, marks, projects) this keeps
+    transactions from waiting for each other in a circle.
     """
     session.refresh(person, with_for_update={"key_share": True})
     if person.deactivated_at is not None:  # while this waited; whoever is erased is deactivated first
@@ -235,14 +241,19 @@ def _insert(session: Session, rows: Sequence[dict[str, Any]]) -> list[Touched]:
 
 
 def _claim(
-    session: Session, same: Sequence[_Indexed], stored: dict[UUID, Any], person: Person, authors: set[bytes]
+    session: Session,
+    same: Sequence[_Indexed],
+    stored: dict[UUID, Any],
+    person: Person,
+    authors: set[bytes],
+    horizon: int,
 ) -> list[Touched]:
     """Give the person the own commits that somebody else's PC reported before theirs did.
 
     Only the author's own upload does so: that a colleague's PC has seen your work is no
-    consent of yours to be counted.
+    consent of yours to be counted. What is older than ``horizon`` cannot be counted anew.
     """
-    rows = [stored[event.id] for _, event in same]
+    rows = [stored[event.id] for _, event in same if event.timestamp >= horizon]
     own = [row for row in rows if row.person_id is None and row.author_key in authors]
     if not own:
         return []
@@ -264,6 +275,7 @@ def add_authors(session: Session, by: Actor, wire_keys: Iterable[bytes], calenda
     """
     person = by.who()
     keys = {people.author_key(by.vault, key) for key in wire_keys}
+    horizon = retention.horizon(session, by.now_ms, calendar)
     _lock_person(session, person)
     known = select(PersonAuthor.author_key).where(PersonAuthor.author_key.in_(keys))
     is_new = bool(keys - set(session.scalars(known)))
@@ -277,14 +289,19 @@ def add_authors(session: Session, by: Actor, wire_keys: Iterable[bytes], calenda
     others = PersonAuthor.author_key.in_(keys) & (PersonAuthor.person_id != person.id)
     if session.scalar(select(exists().where(others))):
         raise Invalid("expected author addresses of your own, got one that another person here has")
-    _claim_sent(session, person, keys, calendar)
+    _claim_sent(session, person, keys, calendar, horizon)
     if is_new:
         audit.record(session, by, Act.AUTHORS_TOLD, person.public_id)
 
 
-def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Calendar) -> None:
+def _claim_sent(session: Session, person: Person, keys: set[bytes], calendar: Calendar, horizon: int) -> None:
     devices = select(Device.id).where(Device.person_id == person.id)
-    unclaimed = Event.device_id.in_(devices) & Event.author_key.in_(keys) & Event.person_id.is_(None)
+    unclaimed = (
+        Event.device_id.in_(devices)
+        & Event.author_key.in_(keys)
+        & Event.person_id.is_(None)
+        & (Event.timestamp >= horizon)
+    )
     project_ids = session.scalars(select(Event.project_id).where(unclaimed).distinct())
     db.lock(session, db.Lock.NOBODYS_CELLS, project_ids)
     events = session.execute(select(Event.project_id, Event.timestamp).where(unclaimed)).all()

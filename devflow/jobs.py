@@ -1,29 +1,37 @@
-"""Background work while the server runs: larger windows, keys, and what is to be taken away for good."""
+"""Background work while the server runs: larger windows, keys, the trail, and what goes for good."""
 
 from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import keys, projects, rollups, sealed
+from devflow import audit, keys, projects, retention, rollups, sealed
 from devflow.accounts import erasure
-from devflow.audit import Actor
+from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
 from devflow.crypto import Damaged
 from devflow.keys import Purpose
+from devflow.models import Workspace
 
 REFRESH_EVERY_S: Final = 1
-ERASE_EVERY_S: Final = 3_600
 PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
+LOOK_EVERY_S: Final = 3_600
+"""How often what is done daily is looked for: a server that is restarted each night does it too."""
+FIRST_LOOK_S: Final = 60
+DAY_MS: Final = 86_400_000
 log = logging.getLogger(__name__)
+# Apart, because its lines are wanted in a log where others of their level are not.
+anchors = logging.getLogger("devflow.anchors")
 
 
 def start(context: Context) -> BackgroundScheduler:
@@ -33,12 +41,16 @@ def start(context: Context) -> BackgroundScheduler:
     )
     for job, seconds in (
         (refresh, REFRESH_EVERY_S),
-        (erase, ERASE_EVERY_S),
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
     ):
         scheduler.add_job(job, "interval", seconds=seconds, args=[context], id=job.__name__)
+    first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
+    for daily in (examine_trail, expire, erase):
+        scheduler.add_job(
+            daily, "interval", seconds=LOOK_EVERY_S, args=[context], id=daily.__name__, next_run_time=first
+        )
     scheduler.start()
     return scheduler
 
@@ -103,3 +115,28 @@ def reseal(context: Context) -> None:
         if not sealed.step(context.database, by, context.resealing):
             return
         time.sleep(time.monotonic() - began)
+
+
+def examine_trail(context: Context) -> Head | Flaw | None:
+    """Walk the audit trail if nobody has for a day; log its end, for a log kept elsewhere, or its flaw."""
+    now_ms = context.now()
+    with context.database.reading() as session:
+        last = session.scalars(select(Workspace.audit_examined_at)).one()
+        if last is not None and now_ms - last < DAY_MS:
+            return None
+        found = audit.examine(session, context.vault)
+    context.database.transact(lambda session: audit.note_examined(session, now_ms, found))
+    if isinstance(found, Flaw):
+        log.error("the audit trail is broken: %s", found.what)
+    else:
+        anchors.info("the audit trail is whole: %s", found)
+    return found
+
+
+def expire(context: Context) -> int:
+    """Delete the events that are older than they are kept; return how many."""
+    by = Actor(None, context.now(), context.vault)
+    deleted = retention.run(context.database, by, context.calendar)
+    if deleted:
+        log.info("deleted %d events that were older than events are kept", deleted)
+    return deleted

@@ -49,7 +49,7 @@ class Role(StrEnum):
 
 
 class Workspace(Base):
-    """One row: who this server is, the calendar of its rollups, and the end of its audit trail."""
+    """One row: who this server is, its calendar, the end of its audit trail, how long events are kept."""
 
     __tablename__ = "workspace"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -65,6 +65,12 @@ class Workspace(Base):
     audit_count: Mapped[int] = mapped_column(BigInteger)
     audit_head: Mapped[bytes] = mapped_column(LargeBinary(32))
     audit_seal: Mapped[bytes] = mapped_column(LargeBinary(32))
+    audit_examined_at: Mapped[int | None] = mapped_column(BigInteger)
+    audit_flaw: Mapped[str | None] = mapped_column(String(200))  # what was wrong then
+    # How long events are kept; null is for ever. Events before ``events_since`` may be gone, and
+    # cells that would need them are never counted anew.
+    retention_days: Mapped[int | None] = mapped_column(BigInteger)
+    events_since: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Key(Base):

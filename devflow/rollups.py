@@ -4,6 +4,9 @@ Hour cells are counted from the events anew, in the transaction that changed the
 exact at once whatever comes late, twice or in any order. Larger windows follow from hour cells;
 ``refresh`` derives them where ``recount`` left a mark. Counting anew was chosen over adding up:
 the cost is a read of the few hours touched, and there is no drift to repair.
+
+Cells outlive the events they were counted from. An hour that would need events from before
+``Workspace.events_since`` is closed: nothing counts it anew, whoever asks.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ TYPE_NUMBER: Final = {
 # Steps in which much is counted: an upload takes one, and PostgreSQL takes 65,535 parameters a statement.
 _MAX_TIMES: Final = 2_000
 _MAX_HOURS: Final = 5_000
+_ALL_OPEN: Final = -(1 << 62)
 _COMMITS: Final = {TYPE_NUMBER[EventType.COMMIT], TYPE_NUMBER[EventType.MERGE]}
 
 
@@ -103,14 +107,21 @@ def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) ->
 
     The caller holds what ``ingest`` locks, and commits.
     """
+    open_from = _open_from(session, calendar.idle_limit_ms)
     changed: set[tuple[int, int]] = set()
     for person_id in sorted({event.person_id for event in touched} - {NOBODY}):
         own = [event.timestamp for event in touched if event.person_id == person_id]
-        changed |= _recount_person(session, person_id, own, calendar)
+        changed |= _recount_person(session, person_id, own, calendar, open_from)
     for project_id in sorted({event.project_id for event in touched if event.person_id == NOBODY}):
         own = [e.timestamp for e in touched if e.person_id == NOBODY and e.project_id == project_id]
-        changed |= _recount_nobody(session, project_id, own, calendar)
+        changed |= _recount_nobody(session, project_id, own, calendar, open_from)
     _mark(session, changed, calendar.zone)
+
+
+def _open_from(session: Session, idle_limit_ms: int) -> int:
+    """Hours that start before this are closed: a gap into them may begin with a deleted event."""
+    since = session.scalars(select(Workspace.events_since)).one()
+    return since + idle_limit_ms if since else _ALL_OPEN
 
 
 def _mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) -> None:
@@ -134,9 +145,9 @@ def _move_generations(session: Session, project_ids: Iterable[int]) -> None:
 
 
 def _recount_person(
-    session: Session, person_id: int, timestamps: Iterable[int], calendar: Calendar
+    session: Session, person_id: int, timestamps: Iterable[int], calendar: Calendar, open_from: int
 ) -> set[tuple[int, int]]:
-    """All cells of the person in the hours that an event at these times can change.
+    """All cells of the person in the open hours that an event at these times can change.
 
     That is any project's: a gap belongs to the project of its earlier event, and an event
     in the middle of it hands the rest of it over.
@@ -147,6 +158,7 @@ def _recount_person(
             hour
             for t in timestamps
             for hour in windows.spans_of(Grain.HOUR, t - limit, t + limit, calendar.zone)
+            if hour.start_ms >= open_from
         }
     )
     changed: set[tuple[int, int]] = set()
@@ -172,10 +184,17 @@ def _recount_hours(
 
 
 def _recount_nobody(
-    session: Session, project_id: int, timestamps: Iterable[int], calendar: Calendar
+    session: Session, project_id: int, timestamps: Iterable[int], calendar: Calendar, open_from: int
 ) -> set[tuple[int, int]]:
-    """The cells of events without a person; time at work is not theirs to count."""
-    hours = sorted({windows.window(Grain.HOUR, t, calendar.zone) for t in timestamps})
+    """The open cells of events without a person; time at work is not theirs to count."""
+    hours = {windows.window(Grain.HOUR, t, calendar.zone) for t in timestamps}
+    still_open = sorted(hour for hour in hours if hour.start_ms >= open_from)
+    return _recount_nobodys_hours(session, project_id, still_open) if still_open else set()
+
+
+def _recount_nobodys_hours(
+    session: Session, project_id: int, hours: Sequence[Window]
+) -> set[tuple[int, int]]:
     spans = ranges(_merged([(hour.start_ms, hour.end_ms) for hour in hours]))
     rows = session.execute(
         select(*_COUNTED)
@@ -322,18 +341,58 @@ def _derive(session: Session, project_id: int, grain: Grain, spans: Sequence[Win
 def rebuild(session: Session, calendar: Calendar) -> None:
     """Count every cell anew from the events, as after a change of zone or idle limit. The caller commits.
 
-    In steps of ``_MAX_TIMES`` different timestamps: memory stays flat however many events there are.
+    Closed hours stay as they were counted: of an hour of another zone, days, weeks and months take
+    the whole where it begins. Works in steps of ``_MAX_TIMES`` different timestamps: memory stays
+    flat however many events there are.
     """
-    session.execute(delete(Cell))
+    open_from = _close_hours(session, calendar)
+    session.execute(delete(Cell).where((Cell.grain != Grain.HOUR) | (Cell.start >= open_from)))
     session.execute(delete(Mark))
+    _mark_all(session, calendar.zone)
+    rest = _rest_of_hour(open_from, calendar.zone)
     for person_id in session.scalars(select(Person.id).order_by(Person.id)).all():
+        changed = _recount_hours(session, person_id, rest, calendar.idle_limit_ms) if rest else set()
+        _mark(session, changed, calendar.zone)
         for times in _times(session, Event.person_id == person_id):
-            _mark(session, _recount_person(session, person_id, times, calendar), calendar.zone)
+            changed = _recount_person(session, person_id, times, calendar, open_from)
+            _mark(session, changed, calendar.zone)
     for project_id in session.scalars(select(Project.id).order_by(Project.id)).all():
+        changed = _recount_nobodys_hours(session, project_id, rest) if rest else set()
+        _mark(session, changed, calendar.zone)
         for times in _times(session, Event.person_id.is_(None) & (Event.project_id == project_id)):
-            _mark(session, _recount_nobody(session, project_id, times, calendar), calendar.zone)
+            changed = _recount_nobody(session, project_id, times, calendar, open_from)
+            _mark(session, changed, calendar.zone)
     while refresh(session, calendar.zone):
         pass
+
+
+def _close_hours(session: Session, calendar: Calendar) -> int:
+    """Where the last closed hour ends, by the calendar that it was cut by; from here on all is counted anew.
+
+    Noted, so that a later upload does not open it again: the new zone's hours may be cut elsewhere.
+    """
+    open_from = _open_from(session, calendar.idle_limit_ms)
+    if open_from == _ALL_OPEN:
+        return open_from
+    workspace = session.get_one(Workspace, 1)
+    open_from = windows.window(Grain.HOUR, open_from - 1, ZoneInfo(workspace.timezone)).end_ms
+    workspace.events_since = open_from - calendar.idle_limit_ms
+    return open_from
+
+
+def _rest_of_hour(instant: int, zone: ZoneInfo) -> list[Window]:
+    """What is left of the hour in which the instant lies, none where it begins one."""
+    if instant == _ALL_OPEN:
+        return []
+    hour = windows.window(Grain.HOUR, instant, zone)
+    return [] if hour.start_ms == instant else [Window(instant, hour.end_ms)]
+
+
+def _mark_all(session: Session, zone: ZoneInfo) -> None:
+    """Mark the days of all hours there are."""
+    for project_id in session.scalars(select(Project.id).order_by(Project.id)).all():
+        hours = select(Cell.start).where(Cell.project_id == project_id, Cell.grain == Grain.HOUR).distinct()
+        _mark(session, [(project_id, start) for start in session.scalars(hours)], zone)
 
 
 def _times(session: Session, which: ColumnElement[bool]) -> Iterator[Sequence[int]]:
@@ -350,8 +409,8 @@ def adopt(session: Session, calendar: Calendar) -> bool:
     workspace = session.scalars(select(Workspace)).one()
     if (workspace.timezone, workspace.idle_limit_ms) == (calendar.zone.key, calendar.idle_limit_ms):
         return False
-    workspace.timezone, workspace.idle_limit_ms = calendar.zone.key, calendar.idle_limit_ms
     rebuild(session, calendar)
+    workspace.timezone, workspace.idle_limit_ms = calendar.zone.key, calendar.idle_limit_ms
     return True
 
 

@@ -217,6 +217,7 @@ class ErrorCode(StrEnum):
     DEVICE = "device"
     PERSON = "person"
     DAMAGED = "damaged"
+    EXPIRED = "expired"
 
 
 class Refusal(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from devflow import audit, db, keys, rollups
+from devflow import audit, db, keys, retention, rollups
 from devflow.accounts import links
 from devflow.audit import Act, Actor
 from devflow.config import Settings
@@ -100,6 +100,8 @@ def ensure(session: Session, settings: Settings, now_ms: int) -> None:
         audit_count=0,
         audit_head=b"",
         audit_seal=b"",
+        retention_days=retention.DEFAULT_DAYS,
+        events_since=0,
         **keys.new_kdf(),
     )
     session.add(workspace)

@@ -88,6 +88,8 @@ class World:
                 audit_count=0,
                 audit_head=b"",
                 audit_seal=b"",
+                retention_days=None,
+                events_since=0,
             )
             session.add(made)
             session.flush()

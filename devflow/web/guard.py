@@ -16,10 +16,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from devflow import access
-from devflow.access import Action
+from devflow.access import Action, NotAllowed, NotYours
 from devflow.audit import Actor
 from devflow.errors import Unauthorized
 from devflow.models import Person
+from devflow.web import refusals
 from devflow.web import session as browser
 from devflow.web.api import bearer
 from devflow.web.current import context, now, session
@@ -32,7 +33,8 @@ _ARGUMENT: Final = re.compile(r"<uuid:(\w+)_id>")
 def needs(action: Action) -> Callable[[View], View]:
     """Let in who may do ``action``, if it has a scope to the thing that ``<uuid:SCOPE_id>`` names.
 
-    Pages ask strangers to sign in, programs are answered 401; what is not theirs is 404.
+    Pages ask strangers to sign in, programs are answered 401; what is not theirs is 404, and what
+    ``access`` refuses to somebody known, here or in the view, is noted in the trail.
     """
 
     def declare(view: View) -> View:
@@ -42,7 +44,11 @@ def needs(action: Action) -> Callable[[View], View]:
             if person is None:
                 return browser.ask_to_sign_in()
             g.action = action
-            answer: ResponseReturnValue = view(**_admitted(session(), person, action, arguments))
+            try:
+                answer: ResponseReturnValue = view(**_admitted(session(), person, action, arguments))
+            except (NotAllowed, NotYours) as refusal:
+                refusals.note(person, refusal.action, refusal.subject)
+                raise
             return answer
 
         guarded.action = action  # type: ignore[attr-defined]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import secrets
 from typing import Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from flask import Flask, Response, abort, g, request
 
 from devflow import wire
+from devflow.web import refusals
+from devflow.web import session as browser
 from devflow.web.current import context
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Agents prove themselves by a bearer token, which no browser sends by itself.
 TOKEN_BLUEPRINTS: Final = frozenset({"api"})
+FOREIGN_POST: Final = "request:from_elsewhere"
+"""Stands in the trail where else the action refused does."""
 
 
 def init_app(app: Flask) -> None:
@@ -49,6 +54,9 @@ def refuse_foreign_posts() -> None:
         origin = urlsplit(request.headers.get("Origin", ""))
         is_ours = bool(origin.netloc) and origin.netloc == request.host
     if not is_ours:
+        if (person := browser.signed_in()) is not None:
+            ids = [value for value in (request.view_args or {}).values() if isinstance(value, UUID)]
+            refusals.note(person, FOREIGN_POST, next(iter(ids), None))
         abort(403, "expected a form sent from this site's own page, got a request from elsewhere")
 
 

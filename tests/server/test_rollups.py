@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -55,10 +56,15 @@ def stored(session: Session, *grains: Grain) -> dict[Key, Plain]:
 
 
 def recounted(session: Session, calendar: Calendar, vault: Vault) -> dict[Key, Plain]:
+    """Every cell straight from the events that are stored."""
+    return recounted_from(session.scalars(select(Event)), calendar, vault)
+
+
+def recounted_from(events: Iterable[Event], calendar: Calendar, vault: Vault) -> dict[Key, Plain]:
     """Every cell straight from the definitions, an event and a gap at a time."""
     cells: dict[Key, Plain] = defaultdict(Plain)
     people: dict[int, list[Event]] = defaultdict(list)
-    for event in session.scalars(select(Event).order_by(Event.timestamp, Event.event_id)):
+    for event in sorted(events, key=lambda event: (event.timestamp, event.event_id)):
         person_id = event.person_id or NOBODY
         people[person_id].append(event)
         for grain in Grain:
@@ -69,10 +75,10 @@ def recounted(session: Session, calendar: Calendar, vault: Vault) -> dict[Key, P
             cell.insertions += event.insertions
             cell.deletions += event.deletions
             cell.files |= set(rollups.unpack_files(event.files))
-    for person_id, events in people.items():
+    for person_id, own in people.items():
         if person_id == NOBODY:
             continue
-        for earlier, later in pairwise(events):
+        for earlier, later in pairwise(own):
             if later.timestamp - earlier.timestamp > calendar.idle_limit_ms:
                 continue
             for grain in Grain:

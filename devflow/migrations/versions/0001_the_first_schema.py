@@ -19,6 +19,12 @@ APPEND_ONLY = {
         f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
         "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END"
         for verb in ("UPDATE", "DELETE")
+    ]
+    + [
+        # REPLACE takes a row's place without a DELETE that a trigger would see.
+        "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit "
+        "WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id OR rowid = NEW.rowid) "
+        "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
     ],
     "postgresql": [
         "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
@@ -103,6 +109,10 @@ def upgrade() -> None:
         sa.Column("audit_count", sa.BigInteger(), nullable=False),
         sa.Column("audit_head", sa.LargeBinary(length=32), nullable=False),
         sa.Column("audit_seal", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("audit_examined_at", sa.BigInteger(), nullable=True),
+        sa.Column("audit_flaw", sa.String(length=200), nullable=True),
+        sa.Column("retention_days", sa.BigInteger(), nullable=True),
+        sa.Column("events_since", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_workspace_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_workspace"),
     )
