@@ -8,7 +8,7 @@ from typing import Final
 from flask import Flask
 
 from devflow.context import Context
-from devflow.web import api, assets, current, errors, guard, htmx, i18n, pages, security, session
+from devflow.web import api, assets, current, errors, guard, htmx, i18n, pages, proxies, security, session
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parent.parent
 def create_app(context: Context) -> Flask:
     app = Flask(__name__, root_path=str(ROOT))
     app.extensions["devflow"] = context
-    for part in (current, assets, i18n, security, session, errors, api, pages, htmx):
+    for part in (proxies, current, assets, i18n, security, session, errors, api, pages, htmx):
         part.init_app(app)
     guard.check(app)
     return app

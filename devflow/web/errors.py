@@ -70,6 +70,8 @@ def _words(status: int, name: str) -> tuple[str, str]:
             return gettext("That does not work here"), gettext("Go back, and use the page's own buttons.")
         case 413:
             return gettext("Too much at once"), gettext("Send less.")
+        case 421:
+            return gettext("Not under this name"), gettext("Use the address that this server is set up for.")
         case status if status >= FAULT:
             return (
                 gettext("Something broke on the server"),
