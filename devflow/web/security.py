@@ -17,6 +17,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 TOKEN_BLUEPRINTS: Final = frozenset({"api"})
 # What watches the server asks it by whatever address it has.
 ANY_HOST: Final = frozenset({"api.healthz"})
+FAILED: Final = 400
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     # Not "no-referrer": with it browsers send forms with the Origin "null".
@@ -50,6 +51,7 @@ def init_app(app: Flask) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=wire.MAX_BODY_BYTES,  # of forms too: files sent along would fill the disk
     )
+    app.url_map.merge_slashes = False  # by a redirect to whatever host the request named
     app.before_request(refuse_other_hosts)
     app.before_request(refuse_foreign_posts)
     app.after_request(add_headers)
@@ -118,7 +120,7 @@ def add_headers(response: Response) -> Response:
     )
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
-    if request.endpoint != "static":
+    if request.endpoint != "static" or response.status_code >= FAILED:
         headers.setdefault("Cache-Control", "no-store")
     if context().settings.is_https:
         headers.setdefault("Strict-Transport-Security", HSTS)
