@@ -5,11 +5,14 @@ The address is the one thing an operator may want to change: ``--bind``, or GUNI
 
 import logging
 import os
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import jobs, workspace
+from devflow import jobs, tls, workspace
 from devflow.config import Settings
 from devflow.context import now_ms
 from devflow.errors import DevflowError
@@ -27,6 +30,22 @@ control_socket_disable = True
 errorlog = "-"  # standard error
 accesslog = None
 
+# Whose headers count is decided in one place, devflow/web/proxies.py: gunicorn itself would trust
+# loopback and unix sockets to name the scheme, the path and the script.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+
+certfile = os.environ.get(tls.CERT) or None
+keyfile = os.environ.get(tls.KEY) or None
+_renewing = tls.Renewing(Path(certfile or ""), Path(keyfile or ""))
+
+
+def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
+    """Asked for every connection, if there is a certificate."""
+    return _renewing.current()
+
+
 logging.basicConfig(
     level=logging.WARNING, format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 )
@@ -38,10 +57,19 @@ def on_starting(server: Any) -> None:
     """Once, before any worker: migrate, and make a set-up link while there is no account."""
     try:
         server.settings = Settings.load(os.environ)
+        check_certificate(server)
         server.setup_token = workspace.prepare(server.settings, now_ms())
     except (DevflowError, SQLAlchemyError, OSError) as error:
         # What an operator can mend needs a sentence, not a traceback.
         raise SystemExit(f"devflow cannot start: {str(error).splitlines()[0]}") from error
+
+
+def check_certificate(server: Any) -> None:
+    settings = server.settings
+    if settings.tls_cert:
+        warning = tls.check(Path(settings.tls_cert), Path(settings.tls_key), datetime.now(UTC))
+        if warning is not None:
+            server.log.warning(warning)
 
 
 def when_ready(server: Any) -> None:

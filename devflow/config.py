@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from zoneinfo import ZoneInfo
 from devflow.errors import Invalid
 
 AGENT_HOME: Final = "DEVFLOW_HOME"  # the agent's own setting, no mistake where both run
+UNIX: Final = "unix"
+"""Stands among trusted proxies for whoever may open the server's unix socket."""
 
 
 def _setting(env: str, default: str, meaning: str, *, is_secret: bool = False) -> str:
@@ -51,6 +54,18 @@ class Settings:
         "DEVFLOW_PUBLIC_URL",
         "http://localhost:8080",
         "The address people and agents use; stands in links and set-up commands.",
+    )
+    tls_cert: str = _setting(
+        "DEVFLOW_TLS_CERT",
+        "",
+        "PEM file of the certificate, and of those between it and the root. Empty: plain HTTP.",
+    )
+    tls_key: str = _setting("DEVFLOW_TLS_KEY", "", "PEM file of its private key, without a passphrase.")
+    trusted_proxies: str = _setting(
+        "DEVFLOW_TRUSTED_PROXIES",
+        "",
+        "Whose `X-Forwarded-For`, `-Proto` and `-Host` count: addresses and networks such as `10.0.0.0/8`, "
+        "or `unix`, separated by commas. Empty: nobody's.",
     )
     timezone: str = _setting(
         "DEVFLOW_TIMEZONE",
@@ -95,6 +110,42 @@ class Settings:
                 "DEVFLOW_DATABASE_URL: expected postgresql://... or sqlite:///file, "
                 f"got a {urlsplit(self.database_url).scheme!r} address"
             )
+        self._check_tls()
+        for entry in self._proxies():
+            _check_proxy(entry)
+
+    def _check_tls(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "DEVFLOW_TLS_KEY" if self.tls_cert else "DEVFLOW_TLS_CERT"
+            raise Invalid(f"{missing}: expected a file, since the other of the two is set, got nothing")
+        if self.tls_cert and not self.is_https:
+            raise Invalid(
+                "DEVFLOW_PUBLIC_URL: expected https://host, since DEVFLOW_TLS_CERT is set, "
+                f"got {self.public_url!r}"
+            )
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers come by https, whoever speaks it: the server itself or a proxy."""
+        return urlsplit(self.public_url).scheme == "https"
+
+    @property
+    def public_host(self) -> str:
+        """The name in the public address, in lower case and without a port."""
+        return urlsplit(self.public_url).hostname or ""
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of trusted proxies."""
+        return tuple(ip_network(entry) for entry in self._proxies() if entry != UNIX)
+
+    @property
+    def trusts_unix(self) -> bool:
+        """Whether the other end of a unix socket is a trusted proxy."""
+        return UNIX in self._proxies()
+
+    def _proxies(self) -> list[str]:
+        return [entry.strip() for entry in self.trusted_proxies.split(",") if entry.strip()]
 
     @property
     def zone(self) -> ZoneInfo:
@@ -112,3 +163,16 @@ class Settings:
     def database(self) -> str:
         """The URL SQLAlchemy opens; a bare ``postgresql`` means psycopg 3 to it."""
         return self.database_url or f"sqlite:///{self.data_path / 'devflow.db'}"
+
+
+def _check_proxy(entry: str) -> None:
+    """Raise Invalid for what names no proxy, or the whole internet: whose headers everybody can send."""
+    try:
+        is_wrong = entry != UNIX and ip_network(entry).prefixlen == 0
+    except ValueError:
+        is_wrong = True
+    if is_wrong:
+        raise Invalid(
+            "DEVFLOW_TRUSTED_PROXIES: expected addresses, networks such as 10.0.0.0/8, or unix, "
+            f"separated by commas, got {entry[:50]!r}"
+        )

@@ -8,7 +8,20 @@ from typing import Final
 from flask import Flask
 
 from devflow.context import Context
-from devflow.web import api, assets, current, errors, guard, htmx, i18n, pages, refusals, security, session
+from devflow.web import (
+    api,
+    assets,
+    current,
+    errors,
+    guard,
+    htmx,
+    i18n,
+    pages,
+    proxies,
+    refusals,
+    security,
+    session,
+)
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -16,7 +29,19 @@ ROOT: Final = Path(__file__).parent.parent
 def create_app(context: Context) -> Flask:
     app = Flask(__name__, root_path=str(ROOT))
     app.extensions["devflow"] = context
-    for part in (current, assets, i18n, refusals, security, session, errors, api, pages, htmx):
+    for part in (
+        proxies,
+        current,
+        assets,
+        i18n,
+        refusals,
+        security,
+        session,
+        errors,
+        api,
+        pages,
+        htmx,
+    ):
         part.init_app(app)
     guard.check(app)
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bs4 import BeautifulSoup, Tag
@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
+from devflow.factory import create_app
 from devflow.models import Project
 from devflow.wire import EventData
 from tests import build
@@ -62,6 +63,11 @@ class Team:
     def browser(self, name: str | None = None) -> Browser:
         browser = Browser(self.app.test_client())
         return browser if name is None else browser.sign_in(name)
+
+    def under(self, **settings: str) -> Team:
+        """The same team on the same database, its server run with other settings."""
+        context = replace(self.context, settings=replace(self.context.settings, **settings))
+        return replace(self, context=context, app=create_app(context))
 
     def report(self, name: str, *deeds: tuple[int, EventData]) -> None:
         """Send what the person's PC saw in the project, each with its time, and have it counted."""

@@ -6,8 +6,9 @@ import itertools
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -141,7 +142,14 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A tab with no memory. At the end no script may have failed and no other host may have been asked."""
-    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
+    with watched(browser) as page:
+        yield page
+
+
+@contextmanager
+def watched(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A tab of a context of its own with these options, watched as ``page`` is."""
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **options)
     context.set_default_timeout(10_000)
     page = context.new_page()
     complaints: list[str] = []

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.certificates import Files
 from tests.postgres import free_port
 
 ROOT: Final = Path(__file__).parent.parent
@@ -25,13 +26,21 @@ ATTEMPTS: Final = 5
 class ServerProcess:
     """A server on one database, one data folder and, once started, one address for good.
 
-    ``environ`` holds further settings. ``log`` is the file of all it ever printed.
+    ``environ`` holds further settings; with a certificate it speaks TLS. ``log`` is the file of all
+    it ever printed.
     """
 
-    def __init__(self, database_url: str, data_dir: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        data_dir: Path,
+        environ: Mapping[str, str] | None = None,
+        certificate: Files | None = None,
+    ) -> None:
         self.database_url = database_url
         self.data_dir = data_dir
-        self.environ = dict(environ or {})
+        self.environ = dict(environ or {}) | ({} if certificate is None else certificate.environ)
+        self.certificate = certificate
         self.log = data_dir / "server.log"
         self.port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,7 +49,7 @@ class ServerProcess:
     def url(self) -> str:
         """Where people and agents find it, without a slash at the end."""
         assert self.port is not None, "expected a server that was started"
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def is_running(self) -> bool:
@@ -78,7 +87,7 @@ class ServerProcess:
 
     def setup_link(self) -> str:
         """The newest link for the first account; only a start without accounts prints one."""
-        links = re.findall(r"http://\S+/setup/\S+", self.printed())
+        links = re.findall(r"https?://\S+/setup/\S+", self.printed())
         assert links, f"expected a set-up link, got: {self.printed()}"
         return str(links[-1])
 
@@ -123,8 +132,9 @@ class ServerProcess:
         return False
 
     def _is_healthy(self) -> bool:
+        context = None if self.certificate is None else self.certificate.trusting()
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:  # noqa: S310 - our http
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=5, context=context) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

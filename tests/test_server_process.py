@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -66,6 +67,23 @@ def test_a_mistake_in_the_settings_is_said_in_a_sentence(
         server.start()
     assert sentence in str(failed.value)
     assert "Traceback" not in server.printed()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])  # nothing of this reaches the database
+def test_gunicorn_itself_believes_no_header_of_a_neighbour(server: ServerProcess) -> None:
+    """From loopback it would take these, and stumble: over the script, and over two schemes at once."""
+    for headers in (
+        {"SCRIPT_NAME": "/elsewhere"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"},
+    ):
+        assert requests.get(f"{server.url}/healthz", headers=headers, timeout=10).status_code == 200
+
+
+def test_the_server_does_not_say_which_version_it_is(server: ServerProcess) -> None:
+    for address in ("/sign-in", "/healthz", "/nothing", "/static/icon.svg"):
+        answer = requests.get(server.url + address, timeout=10)
+        assert not re.search(r"\d", answer.headers["Server"])
+        assert "X-Powered-By" not in answer.headers
 
 
 def identity(server: ServerProcess) -> str:

@@ -100,6 +100,8 @@ def _words(status: int, name: str) -> tuple[str, str]:
             return gettext("That does not work here"), gettext("Go back, and use the page's own buttons.")
         case 413:
             return gettext("Too much at once"), gettext("Send less.")
+        case 421:
+            return gettext("Not under this name"), gettext("Use the address that this server is set up for.")
         case 429:
             return gettext("Too often"), gettext("Wait some minutes, then try again.")
         case status if status >= FAULT:

@@ -37,7 +37,7 @@ def cookie_name(name: str = "devflow") -> str:
 
 
 def is_https() -> bool:
-    return context().settings.public_url.startswith("https:")
+    return context().settings.is_https
 
 
 def set_cookie(response: Response, name: str, value: str, max_age_s: int) -> None:
