@@ -37,6 +37,8 @@ class Act(StrEnum):
     EVENTS_CONFLICT = "device.events_conflict"
     AUTHORS_TOLD = "person.authors_told"
     PERSON_MADE = "person.made"
+    PERSON_VIEWED = "person.viewed"
+    DATA_EXPORTED = "person.data_exported"
     DEVICE_ENROLLED = "device.enrolled"
     TOKENS_ISSUED = "device.tokens_issued"
     TOKENS_RENEWED = "device.tokens_renewed"

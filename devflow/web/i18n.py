@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import shlex
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_datetime, format_skeleton
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    for form in (number, compact, duration, hours, day, weekday, month_day, month, sentence):
+    for form in (number, compact, duration, hours, day, weekday, month_day, month, moment, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -98,6 +98,12 @@ def day(value: date) -> str:
 def weekday(value: date) -> str:
     """Tuesday, November 3, 2026."""
     return _date(value, "full", locale())
+
+
+def moment(timestamp_ms: int) -> str:
+    """Nov 3, 2026, 3:30:05 PM, by the clocks of the workspace's zone."""
+    utc = datetime.fromtimestamp(timestamp_ms // 1_000, UTC)
+    return format_datetime(utc, "medium", context().calendar.zone, locale())
 
 
 def month_day(value: date) -> str:

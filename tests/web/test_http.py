@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from typing import Final
@@ -24,6 +25,13 @@ FOR_STRANGERS: Final = {
     "GET /": TO_SIGN_IN,
     "POST /projects": TO_SIGN_IN,
     "GET /projects/<uuid:project_id>": TO_SIGN_IN,
+    "GET /people/<uuid:person_id>": TO_SIGN_IN,
+    "GET /me": TO_SIGN_IN,
+    "GET /me/receipts": TO_SIGN_IN,
+    "GET /me/as-seen-by/<uuid:viewer_id>": TO_SIGN_IN,
+    "GET /me/export.jsonl": TO_SIGN_IN,
+    "GET /me/export.csv": TO_SIGN_IN,
+    "GET /me/account.json": TO_SIGN_IN,
     "GET /sign-in": "200",
     "POST /sign-in": "422",
     "POST /sign-out": TO_SIGN_IN,
@@ -54,7 +62,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str]]:
 def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> None:
     found = {}
     for method, rule in routes(busy.app):
-        address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
+        address = re.sub(r"<uuid:\w+>", str(busy.project.public_id), rule).replace("<token>", "guess")
         address = address.replace("<path:filename>", "icon.svg")
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False

@@ -10,7 +10,7 @@ bp = Blueprint("pages", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.pages import account, overview, project  # noqa: F401 - they hang their routes on bp
+    from devflow.web.pages import account, export, me, overview, person, project  # noqa: F401 - they hang their routes on bp
 
     app.jinja_env.globals["version"] = __version__
     app.register_blueprint(bp)
