@@ -131,6 +131,13 @@ def require(person: Person, action: Action) -> None:
         raise NotAllowed(f"expected a role with the permission {action}, yours is {person.role}", action)
 
 
+def allowed(role: Role, held_in: type[Team] | type[Project] | None) -> frozenset[Action]:
+    """What the role allows where it is held: in a team, in a project, or (None) in the whole workspace."""
+    scopes = {Team: {"team", "person"}, Project: {"project"}, None: {"own", "workspace"}}[held_in]
+    everywhere = held_in is None and role == Role.ADMIN
+    return frozenset(action for action in PERMISSIONS[role] if everywhere or action.scope in scopes)
+
+
 def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
     """The things on which the person may do ``action``; the one rule that everything else asks."""
     if SCOPES.get(action.scope) is not kind:
@@ -163,6 +170,25 @@ def _under(person: Person, action: Action) -> Select[Any]:
         select(member.person_id)
         .join(led, led.team_id == member.team_id)
         .where(led.person_id == person.id, led.role.in_(_roles_with(action)))
+    )
+
+
+def watchers(subject: Person) -> Select[Person, Team]:
+    """Who may VIEW_PERSON the subject, once for each team by which: ``visible`` from the other end."""
+    led, member = aliased(TeamMember), aliased(TeamMember)
+    return (
+        select(Person, Team)
+        .join(led, led.person_id == Person.id)
+        .join(member, member.team_id == led.team_id)
+        .join(Team, Team.id == led.team_id)
+        .where(
+            member.person_id == subject.id,
+            led.role.in_(_roles_with(Action.VIEW_PERSON)),
+            Person.id != subject.id,
+            Person.deactivated_at.is_(None),
+            Person.erased_at.is_(None),
+        )
+        .order_by(Person.name, Person.id, Team.name)
     )
 
 

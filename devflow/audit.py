@@ -85,6 +85,8 @@ class Act(StrEnum):
     DELETION_WITHDRAWN = "person.deletion_withdrawn"
     DELETION_CONFIRMED = "person.deletion_confirmed"
     PERSON_ERASED = "person.erased"
+    PERSON_VIEWED = "person.viewed"
+    DATA_EXPORTED = "person.data_exported"
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_RENAMED = "device.renamed"
     DEVICE_REVOKED = "device.revoked"

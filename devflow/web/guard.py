@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from devflow import access
 from devflow.access import Action, NotAllowed, NotYours
+from devflow.accounts import sessions
 from devflow.audit import Actor
-from devflow.errors import Unauthorized
+from devflow.errors import NotFound, Unauthorized
 from devflow.models import Person
 from devflow.web import refusals
 from devflow.web import session as browser
@@ -83,6 +84,24 @@ def act(work: Callable[[Session, Actor], T]) -> T:
 def act_as_nobody(work: Callable[[Session, Actor], T]) -> T:
     """Run ``work`` in a transaction for a stranger; what they bring has to prove itself."""
     return context().database.transact(lambda writing: work(writing, Actor(None, now(), context().vault)))
+
+
+def admission() -> Callable[[Session], bool]:
+    """Whether the browser that asks would still be let in here: to be asked when the request is over."""
+    the_context, token, action = context(), browser.token(), g.action
+    arguments = dict(request.view_args or {})
+
+    def is_admitted(reading: Session) -> bool:
+        found = sessions.find(reading, token, the_context.now())
+        if found is None:
+            return False
+        try:
+            _admitted(reading, found.person, action, dict(arguments))
+        except (Unauthorized, NotFound):
+            return False
+        return True
+
+    return is_admitted
 
 
 def check(app: Flask) -> None:

@@ -57,11 +57,11 @@ def _lines(numbers: Numbers) -> str:
     return gettext("%(up)s lines inserted, %(down)s deleted", up=up, down=down)
 
 
-def active(first: date, last: date, numbers: Numbers, own: Numbers) -> str:
+def active(first: date, last: date, numbers: Numbers, own: Numbers | None = None) -> str:
     if numbers.active_s is None:
         return _label(first, last, gettext("active time not known"), None)
     text = gettext("%(time)s active", time=i18n.duration(numbers.active_s))
-    return _label(first, last, text, i18n.duration(own.active_s or 0))
+    return _label(first, last, text, None if own is None else i18n.duration(own.active_s or 0))
 
 
 def _label(first: date, last: date, text: str, own: str | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from flask import request
 from flask.typing import ResponseReturnValue
@@ -47,7 +46,7 @@ def project(project: Project) -> ResponseReturnValue:
         chosen=chosen,
         shown=shown,
         last=last,
-        latest=_latest(shown),
+        latest=ranges.up_to(shown.last_day),
         is_widened=chosen.first is not None and (shown.first, last) != (chosen.first, chosen.last),
         may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, project),
         charts=_charts(shown.periods),
@@ -58,14 +57,6 @@ def project(project: Project) -> ResponseReturnValue:
 def _is_there(shown: ProjectActivity) -> bool:
     """Whether there is something to show, all of it counted: what the page waits for by itself."""
     return shown.is_fresh and shown.first_day is not None
-
-
-def _latest(shown: ProjectActivity) -> ranges.Range | None:
-    """The days up to the project's last activity, None while there is none."""
-    if shown.last_day is None:
-        return None
-    first = shown.last_day - timedelta(days=ranges.PRESETS[ranges.DEFAULT] - 1)
-    return ranges.Range(None, max(first, ranges.EARLIEST), shown.last_day)
 
 
 def _charts(periods: Sequence[Period]) -> Charts:

@@ -41,6 +41,14 @@ def parse(query: Mapping[str, str], today: date) -> Range:
     return Range(name, today - timedelta(days=PRESETS[name] - 1), today)
 
 
+def up_to(last_day: date | None) -> Range | None:
+    """The days of the default range that end with the last activity, None while there is none."""
+    if last_day is None:
+        return None
+    first = last_day - timedelta(days=PRESETS[DEFAULT] - 1)
+    return Range(None, max(first, EARLIEST), last_day)
+
+
 def _between(query: Mapping[str, str]) -> Range:
     if "range" in query:
         raise Invalid("expected either range, or from and to, got both")

@@ -1,0 +1,88 @@
+"""Access receipts: who looked at a person's days or changed their account, told to that person."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from devflow import access, audit
+from devflow.access import Action
+from devflow.audit import Act, Actor
+from devflow.errors import NotFound
+from devflow.models import AuditEntry, Device, Person
+
+
+class Who(StrEnum):
+    """Who did it, where that is nobody with a name: the server, or somebody whose account is gone."""
+
+    SERVER = "server"
+    FORMER_MEMBER = "former member"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One act on the person or a PC of theirs. ``act`` is an ``audit.Act``, ``by`` the actor's name now."""
+
+    id: int
+    at_ms: int
+    act: str
+    by: str | Who
+    is_refused: bool
+    device: str | None
+    detail: dict[str, Any]
+
+
+def note_view(session: Session, by: Actor, subject: Person, first: date, last: date, page: str) -> None:
+    """Write that somebody is shown these days of the subject; they are shown once this is committed.
+
+    Raise NotFound if they may not see the subject.
+    """
+    if not access.may_on(session, by.who(), Action.VIEW_PERSON, subject):
+        raise NotFound(f"there is no person {subject.public_id} that you have access to")
+    # "from" is no name that a call can be written with.
+    detail: dict[str, Any] = {"from": first.isoformat(), "to": last.isoformat(), "page": page}
+    audit.record(session, by, Act.PERSON_VIEWED, subject.public_id, **detail)
+
+
+def read(
+    session: Session, person: Person, *, limit: int | None = None, before: int | None = None
+) -> list[Receipt]:
+    """What others did, newest first: ``limit`` of them at most, and those with an id below ``before``."""
+    own = select(Device.public_id, Device.name).where(Device.person_id == person.id)
+    devices = dict(session.execute(own).all())
+    query = (
+        select(AuditEntry, Person.name, Person.erased_at)
+        .outerjoin(Person, Person.public_id == AuditEntry.actor)
+        .where(
+            AuditEntry.subject.in_([person.public_id, *devices]),
+            or_(AuditEntry.actor.is_(None), AuditEntry.actor != person.public_id),
+        )
+        .order_by(AuditEntry.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    return [
+        Receipt(
+            id=entry.id,
+            at_ms=entry.at,
+            act=entry.act,
+            by=_who(entry, name, erased_at),
+            is_refused=entry.is_refused,
+            device=None if entry.subject is None else devices.get(entry.subject),
+            detail=json.loads(entry.detail),
+        )
+        for entry, name, erased_at in session.execute(query)
+    ]
+
+
+def _who(entry: AuditEntry, name: str | None, erased_at: int | None) -> str | Who:
+    if entry.actor is None:
+        return Who.SERVER
+    return Who.FORMER_MEMBER if name is None or erased_at is not None else name
