@@ -18,12 +18,24 @@ from uuid import UUID
 import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
-from devflow.accounts import sessions, tokens
+from devflow.accounts import links, sessions, tokens
+from devflow.accounts.links import Offer
 from devflow.audit import Actor
 from devflow.context import Context, now_ms
 from devflow.factory import create_app
-from devflow.models import AuditEntry, Device, Person, Project, ProjectMember, Role, Team
+from devflow.models import (
+    AuditEntry,
+    BrowserSession,
+    Device,
+    Link,
+    Person,
+    Project,
+    ProjectMember,
+    Role,
+    Team,
+)
 from devflow.web import guard
 from tests import build
 from tests.browsing import OURS
@@ -59,6 +71,7 @@ ANYBODY: Final = Door(EVERYBODY, EVERYBODY, strangers=True)
 GUESSED_LINK: Final = replace(ANYBODY, answer=404)
 OWN: Final = Door(EVERYBODY)
 ADMIN: Final = Door("ada")
+EVERY_ADMIN: Final = Door("ada", "ada")
 
 DOORS: Final[dict[str, Door]] = {
     # Without an account
@@ -66,22 +79,93 @@ DOORS: Final[dict[str, Door]] = {
     "GET /healthz": ANYBODY,
     "GET /setup/<token>": GUESSED_LINK,
     "POST /setup/<token>": GUESSED_LINK,
+    "GET /invite/<token>": GUESSED_LINK,
+    "POST /invite/<token>": GUESSED_LINK,
+    "GET /reset/<token>": GUESSED_LINK,
+    "POST /reset/<token>": GUESSED_LINK,
     "GET /sign-in": ANYBODY,
     "POST /sign-in": ANYBODY,
+    "GET /sign-in/code": ANYBODY,
+    "POST /sign-in/code": ANYBODY,
     "POST /auth/login": ANYBODY,
     "POST /auth/refresh": ANYBODY,
+    "POST /auth/pair": ANYBODY,
+    "POST /auth/pair/token": ANYBODY,
     # The own account
     "GET /": OWN,
     "POST /sign-out": OWN,
+    "GET /me": OWN,
+    "GET /me/receipts": OWN,
+    "GET /me/export.jsonl": OWN,
+    "GET /me/export.csv": OWN,
+    "GET /me/account.json": OWN,
+    "GET /me/account": OWN,
+    "POST /me/account/name": OWN,
+    "POST /me/account/deletion": OWN,
+    "POST /me/account/deletion/withdraw": OWN,
+    "GET /me/as-seen-by/<uuid:viewer_id>": Door("sue dan max", "dov mia"),
+    "GET /me/security": OWN,
+    "POST /me/security/password": OWN,
+    "GET /me/security/second-factor": OWN,
+    "POST /me/security/second-factor": OWN,
+    "POST /me/security/second-factor/on": OWN,
+    "POST /me/security/second-factor/off": OWN,
+    "POST /me/security/recovery-codes": OWN,
+    "POST /me/security/sessions/<uuid:session_id>/end": Door("sue", "dov"),
+    "POST /me/security/sessions/end-others": OWN,
+    "GET /me/devices": OWN,
+    "POST /me/devices/<uuid:device_id>/rename": Door("sue", "dov"),
+    "GET /pair": OWN,
+    "POST /pair": OWN,
+    "POST /pair/approve": OWN,
+    "POST /pair/deny": OWN,
     # Programs
     "GET /sync/projects": OWN,
     "PUT /sync/authors": OWN,
     "POST /sync/events": Door(EVERYBODY, is_audited=False),
+    "POST /auth/logout": OWN,
+    "GET /auth/devices": OWN,
+    "POST /auth/devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),
+    "POST /account/deletion": OWN,
+    "DELETE /account/deletion": OWN,
+    # People
+    "GET /people": ADMIN,
+    "GET /people/<uuid:person_id>": Door("sue lea max", "dov leo mia"),
+    "GET /people/<uuid:person_id>/account": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/deactivate": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/delete": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/reactivate": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/reset-link": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/role": EVERY_ADMIN,
+    "POST /people/<uuid:person_id>/account/second-factor/off": EVERY_ADMIN,
+    "POST /people/invitations": ADMIN,
+    "POST /people/invitations/<uuid:invitation_id>/withdraw": EVERY_ADMIN,
+    # Devices, keys
+    "GET /devices": ADMIN,
+    "POST /devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),
+    "GET /keys": ADMIN,
+    "POST /keys": ADMIN,
+    # Teams
+    "GET /teams": OWN,
+    "POST /teams": Door(f"{MANAGERS} ada"),
+    "GET /teams/<uuid:team_id>": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /teams/<uuid:team_id>/name": Door("max ada", "mia ada"),
+    "POST /teams/<uuid:team_id>/delete": Door("max ada", "mia ada"),
+    "POST /teams/<uuid:team_id>/leave": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /teams/<uuid:team_id>/members": Door("max ada", "mia ada"),
+    "POST /teams/<uuid:team_id>/members/<uuid:member_id>/role": Door("max ada", "mia ada"),
+    "POST /teams/<uuid:team_id>/members/<uuid:member_id>/remove": Door("max ada", "mia ada"),
     # Projects
     "POST /projects": Door(f"{MANAGERS} ada"),
     "GET /projects/<uuid:project_id>": Door(f"{RED} ada", f"{BLUE} ada"),
+    "GET /projects/<uuid:project_id>/members": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /projects/<uuid:project_id>/name": Door("max ada", "mia ada"),
+    "POST /projects/<uuid:project_id>/delete": EVERY_ADMIN,
+    "POST /projects/<uuid:project_id>/leave": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /projects/<uuid:project_id>/members": Door("max ada", "mia ada"),
+    "POST /projects/<uuid:project_id>/members/<uuid:member_id>/role": Door("max ada", "mia ada"),
+    "POST /projects/<uuid:project_id>/members/<uuid:member_id>/remove": Door("max ada", "mia ada"),
 }
-# What a name in an address stands for: the red thing, the blue one, and one that is not there.
 NOWHERE: Final = UUID("00000000-0000-4000-8000-000000000000")
 JSON_BODIES: Final[dict[str, Any]] = {
     "PUT /sync/authors": {"authors": ["ab" * 16]},
@@ -117,7 +201,9 @@ def town_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settle(world: World) -> None:
     """The people, teams and projects; every name is a word that stands nowhere else on any page."""
     admin = world.person(name_of("ada"), Role.ADMIN)
-    assert admin
+    with world.database.writing() as session:
+        for _ in range(2):
+            links.invite(session, world.by(session, admin), Offer(Role.DEVELOPER))
     people = {
         name: world.person(name_of(name), Role.MANAGER if name in MANAGERS.split() else Role.DEVELOPER)
         for name in f"{RED} {BLUE} rex".split()
@@ -149,34 +235,36 @@ def open_town(original: Path, folder: Path) -> Town:
     context, _ = build.context(folder, now_ms=now_ms())
     world = World.of(context)
     people = {name: world.member(name_of(name)) for name in EVERYBODY.split()}
+    cookies = {name: cookie(context, member) for name, member in people.items()}
+    cookies["ended"] = cookie(context, people["sue"], is_ended=True)
+    bearers = {name: bearer(context, member) for name, member in people.items()}
+    bearers["revoked"] = bearer(context, people["sue"], is_revoked=True)
     with world.reading() as session:
-        found = _things(session, people)
-    return Town(
-        context,
-        create_app(context),
-        world,
-        people,
-        {name: cookie(context, member) for name, member in people.items()}
-        | {"ended": cookie(context, people["sue"], is_ended=True)},
-        {name: bearer(context, member) for name, member in people.items()}
-        | {"revoked": bearer(context, people["sue"], is_revoked=True)},
-        found,
-    )
+        found = things(session, people)
+    return Town(context, create_app(context), world, people, cookies, bearers, found)
 
 
-def _things(session: Any, people: dict[str, Member]) -> dict[str, tuple[UUID, UUID]]:
-    def by_name(kind: Any, name: str) -> UUID:
-        found: UUID = session.scalars(select(kind.public_id).where(kind.name == name)).one()
-        return found
+def things(session: Session, people: dict[str, Member]) -> dict[str, tuple[UUID, UUID]]:
+    """What a name in an address stands for: the red one and the blue one."""
 
+    def named(kind: type[Project | Team], names: dict[str, str]) -> tuple[UUID, UUID]:
+        found = {row.name: row.public_id for row in session.scalars(select(kind))}
+        return found[names["red"]], found[names["blue"]]
+
+    def session_of(name: str) -> UUID:
+        own = select(BrowserSession.public_id).where(BrowserSession.person_id == people[name].id)
+        return session.scalars(own).one()
+
+    invitations = session.scalars(select(Link.public_id).order_by(Link.public_id)).all()
     return {
-        "project_id": (
-            by_name(Project, PROJECT_NAMES["red"]),
-            by_name(Project, PROJECT_NAMES["blue"]),
-        ),
-        "team_id": (by_name(Team, TEAM_NAMES["red"]), by_name(Team, TEAM_NAMES["blue"])),
+        "project_id": named(Project, PROJECT_NAMES),
+        "team_id": named(Team, TEAM_NAMES),
         "person_id": (people["sue"].public_id, people["dov"].public_id),
         "device_id": (people["sue"].device_id, people["dov"].device_id),
+        "member_id": (people["dan"].public_id, people["leo"].public_id),
+        "viewer_id": (people["lea"].public_id, people["leo"].public_id),
+        "session_id": (session_of("sue"), session_of("dov")),
+        "invitation_id": (invitations[0], invitations[1]),
     }
 
 
