@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from devflow.accounts import browsers, people, sessions
+from devflow.accounts import browsers, people, sessions, sign_in
 from devflow.audit import Act, Actor
-from devflow.errors import NotFound
+from devflow.errors import NotFound, Unauthorized
 from devflow.models import AuditEntry, BrowserSession, Person
-from tests.build import DAY_MS, MINUTE_MS, NOW_MS, Member, World
+from tests.build import DAY_MS, MINUTE_MS, NOW_MS, PASSWORD, Member, World
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -131,6 +131,24 @@ def test_a_new_password_leaves_this_session_under_a_new_token(world: World, end_
     with world.reading() as session:
         person = session.get_one(Person, ada.id)
         assert (person.password_hash, person.token_version) == ("a hash", 1 + end_programs)
+
+
+def test_nobody_is_let_in_by_a_password_that_was_changed_or_an_account_that_was_closed_meanwhile(
+    world: World,
+) -> None:
+    ada, bob, eve = world.person("Ada"), world.person("Bob"), world.person("Eve")
+    with world.reading() as session:
+        found = [sign_in.candidate(session, world.vault, each.email) for each in (ada, bob, eve)]
+    for each in found:
+        each.check(PASSWORD)
+    with world.database.writing() as session:
+        session.get_one(Person, ada.id).password_hash = "another"
+        session.get_one(Person, bob.id).deactivated_at = NOW_MS
+    for each in found[:2]:
+        with pytest.raises(Unauthorized), world.database.writing() as session:
+            sign_in.let_in(session, each)
+    with world.database.writing() as session:
+        assert sign_in.let_in(session, found[2]).id == eve.id
 
 
 def test_a_session_that_has_just_ended_is_not_renewed(world: World) -> None:
