@@ -43,12 +43,17 @@ def check(password: str, *about: str) -> None:
         raise Invalid(
             f"expected a password of {MIN_PASSWORD} to {MAX_PASSWORD} characters, got {len(password)}"
         )
-    known = [part for text in about for part in (text, *re.split(r"[\W_]+", text)) if part]
+    known = ["devflow", *(part for text in about for part in _parts(text))]
     with _judging:
-        judged = zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=["devflow", *known])
+        judged = zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=known)
     if judged["score"] < ENOUGH:
         why = [judged["feedback"]["warning"], *judged["feedback"]["suggestions"]]
         raise Invalid(" ".join(["expected a password that is harder to guess.", *filter(None, why)]))
+
+
+def _parts(text: str) -> list[str]:
+    """A name or an address, and what it is made of."""
+    return [part for part in (text, *re.split(r"[@.\s]", text), *re.split(r"[\W_]", text)) if part]
 
 
 def hashed(password: str) -> str:

@@ -173,6 +173,7 @@ class _Memory(MemoryStorage):
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         super().__init__()
+        self.timer.cancel()  # it would drop what is past by the wall clock, and hold no lock of ours
         self._now_s = now_s
         self._sweep_at = _SWEEP_AT
 

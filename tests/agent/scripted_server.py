@@ -67,6 +67,8 @@ class ScriptedServer:
         self.token = "token-0"
         self.refresh_token = "refresh-0"
         self.refresh_refused = False
+        self.code: str | None = None  # of the second factor, if there is one
+        self.is_throttling = False
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
@@ -111,11 +113,7 @@ class ScriptedServer:
     def answer(self, seen: Seen) -> Answer | None:
         match seen.method, seen.path:
             case "POST", "/auth/login":
-                return (
-                    self.tokens()
-                    if seen.json["password"] == PASSWORD
-                    else problem(401, "wrong e-mail or password")
-                )
+                return self.log_in(seen)
             case "POST", "/auth/refresh":
                 good = seen.json["refreshToken"] == self.refresh_token and not self.refresh_refused
                 return self.tokens() if good else problem(401, "this refresh token is not valid")
@@ -133,6 +131,21 @@ class ScriptedServer:
                 return store_all(self, seen)
             case _:
                 return problem(404, "no such thing")
+
+    def log_in(self, seen: Seen) -> Answer:
+        if self.is_throttling:
+            return problem(429, "too many wrong attempts: try again in 50 s", **{"Retry-After": "50"})
+        if seen.json["password"] != PASSWORD:
+            return problem(401, "wrong e-mail or password")
+        if seen.json.get("code") != self.code:
+            needed = {
+                "title": "Problem",
+                "status": 401,
+                "detail": "a code is needed",
+                "code": "second_factor",
+            }
+            return answer_json(401, needed)
+        return self.tokens()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         owner = self

@@ -241,6 +241,29 @@ def test_a_wrong_password_signs_nobody_in(cli: Cli, server: ScriptedServer) -> N
     assert credentials.enrolled(cli.home.credentials).account is None
 
 
+def test_a_second_factor_is_asked_for_once_the_server_wants_it(cli: Cli, server: ScriptedServer) -> None:
+    server.code = "123456"
+    cli.ok("sync", "init", server.url)
+    login = ("sync", "auth", "--email", "ada@example.org", "--password-stdin")
+    assert "second line of stdin" in cli.fails(3, *login, stdin=PASSWORD + "\n")
+    assert cli.fails(3, *login, stdin=f"{PASSWORD}\n654321\n") == "a code is needed"
+    assert credentials.enrolled(cli.home.credentials).account is None
+    cli.ok(*login, stdin=f"{PASSWORD}\n123456\n")
+    assert [seen.json.get("code") for seen in server.seen if seen.path == "/auth/login"] == [
+        *[None] * 2,
+        "654321",
+        None,
+        "123456",
+    ]
+
+
+def test_who_guessed_too_often_is_told_when_to_come_back(cli: Cli, server: ScriptedServer) -> None:
+    cli.ok("sync", "init", server.url)
+    server.is_throttling = True
+    login = ("sync", "auth", "--email", "ada@example.org", "--password-stdin")
+    assert "try again in 50 s" in cli.fails(4, *login, stdin=PASSWORD + "\n")
+
+
 def test_several_projects_have_to_be_chosen_from(cli: Cli, server: ScriptedServer) -> None:
     other = {"projectId": "3b241101-e2bb-4255-8caf-4136c566a962", "name": "Till"}
     server.projects.append(other)
