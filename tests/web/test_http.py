@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from typing import Final
@@ -29,6 +30,24 @@ FOR_STRANGERS: Final = {
     "POST /sign-out": TO_SIGN_IN,
     "GET /setup/<token>": "404",
     "POST /setup/<token>": "404",
+    "GET /invite/<token>": "404",
+    "POST /invite/<token>": "404",
+    "GET /reset/<token>": "404",
+    "POST /reset/<token>": "404",
+    "GET /people": TO_SIGN_IN,
+    "POST /people/invitations": TO_SIGN_IN,
+    "POST /people/invitations/<uuid:invitation_id>/withdraw": TO_SIGN_IN,
+    "GET /people/<uuid:person_id>/account": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/role": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/deactivate": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/reactivate": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/reset-link": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/second-factor/off": TO_SIGN_IN,
+    "POST /people/<uuid:person_id>/account/delete": TO_SIGN_IN,
+    "GET /me/account": TO_SIGN_IN,
+    "POST /me/account/name": TO_SIGN_IN,
+    "POST /me/account/deletion": TO_SIGN_IN,
+    "POST /me/account/deletion/withdraw": TO_SIGN_IN,
     "GET /static/<path:filename>": "200",
     "GET /healthz": "200",
     "POST /auth/login": "401",
@@ -36,10 +55,13 @@ FOR_STRANGERS: Final = {
     "POST /sync/events": "401",
     "GET /sync/projects": "401",
     "PUT /sync/authors": "401",
+    "POST /account/deletion": "401",
+    "DELETE /account/deletion": "401",
 }
 BODIES: Final = {
     "/auth/login": {"email": "eve@example.com", "password": "a guess"},
     "/auth/refresh": {"refreshToken": "a guess"},
+    "/account/deletion": {"password": "a guess"},
     "/sync/authors": {"authors": []},
     "/sync/events": {"events": [], "deviceId": str(UUID(int=0))},
 }
@@ -54,7 +76,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str]]:
 def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> None:
     found = {}
     for method, rule in routes(busy.app):
-        address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
+        address = re.sub(r"<uuid:\w+>", str(busy.project.public_id), rule).replace("<token>", "guess")
         address = address.replace("<path:filename>", "icon.svg")
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False
