@@ -46,6 +46,8 @@ def main(folder: Path) -> None:
                 "project": f"/projects/{busy}",
                 "project-year": f"/projects/{busy}?range=1y",
                 "project-empty": f"/projects/{silent}",
+                "people": "/people",
+                "own-account": "/me/account",
                 "not-found": "/projects/nothing",
             }
             shoot(browser, folder, {name: address + path for name, path in pages.items()}, "ada@example.org")
