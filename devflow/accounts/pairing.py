@@ -148,7 +148,8 @@ def _find(session: Session, by: Actor, code: str) -> Pairing:
     """The pairing of this code that nobody has decided; a wrong one is counted."""
     limiter, person = _limiter(by.vault), str(by.who().public_id)
     plain = "".join(code.upper().split()).replace("-", "")
-    if len(plain) != CODE_LENGTH or not set(plain) <= set(LETTERS):
+    # Ask for ASCII first: some letters become others, or two, in capitals.
+    if not code.isascii() or len(plain) != CODE_LENGTH or not set(plain) <= set(LETTERS):
         raise Invalid("expected a code of 8 letters such as BCDF-GHJK, as the PC shows it")
     if not limiter.test(WRONG_CODES, "code", person):
         raise Limited(

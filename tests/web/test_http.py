@@ -33,6 +33,19 @@ FOR_STRANGERS: Final = {
     "GET /healthz": "200",
     "POST /auth/login": "401",
     "POST /auth/refresh": "401",
+    "POST /auth/logout": "401",
+    "POST /auth/pair": "200",
+    "POST /auth/pair/token": "401",
+    "GET /auth/devices": "401",
+    "POST /auth/devices/<uuid:device_id>/revoke": "401",
+    "GET /pair": TO_SIGN_IN,
+    "POST /pair": TO_SIGN_IN,
+    "POST /pair/approve": TO_SIGN_IN,
+    "POST /pair/deny": TO_SIGN_IN,
+    "GET /me/devices": TO_SIGN_IN,
+    "POST /me/devices/<uuid:device_id>/rename": TO_SIGN_IN,
+    "GET /devices": TO_SIGN_IN,
+    "POST /devices/<uuid:device_id>/revoke": TO_SIGN_IN,
     "POST /sync/events": "401",
     "GET /sync/projects": "401",
     "PUT /sync/authors": "401",
@@ -40,6 +53,8 @@ FOR_STRANGERS: Final = {
 BODIES: Final = {
     "/auth/login": {"email": "eve@example.com", "password": "a guess"},
     "/auth/refresh": {"refreshToken": "a guess"},
+    "/auth/pair": {"deviceId": str(UUID(int=0)), "deviceName": "a PC"},
+    "/auth/pair/token": {"secret": "a guess"},
     "/sync/authors": {"authors": []},
     "/sync/events": {"events": [], "deviceId": str(UUID(int=0))},
 }
@@ -56,6 +71,7 @@ def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> No
     for method, rule in routes(busy.app):
         address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
         address = address.replace("<path:filename>", "icon.svg")
+        address = address.replace("<uuid:device_id>", str(busy.people["bob"].device_id))
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False
         ) as answer:
@@ -65,7 +81,7 @@ def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> No
     assert found == FOR_STRANGERS
 
 
-@pytest.mark.parametrize("address", ["/auth/login", "/auth/refresh"])
+@pytest.mark.parametrize("address", ["/auth/login", "/auth/refresh", "/auth/pair", "/auth/pair/token"])
 def test_a_stranger_cannot_make_the_server_inflate_much(team: Team, address: str) -> None:
     bomb = gzip.compress(b" " * 20_000)
     client = team.app.test_client()
