@@ -30,11 +30,14 @@ import itertools, random, sys, time
 from pathlib import Path
 import requests
 from devflow.errors import Offline
+from devflow_agent import credentials
 from devflow_agent.remote import Remote
 
 with requests.Session() as http:
     remote = Remote(Path(sys.argv[1]), http)
-    print("ready", flush=True)
+    remote.projects()  # whatever is imported and connected the first time only
+    with credentials.changing(Path(sys.argv[1])):
+        print("ready", flush=True)
     for number in itertools.count():
         began = time.monotonic()
         try:

@@ -56,6 +56,7 @@ class Started:
 class Waiting:
     """A PC that waits to be approved; ``device`` is what is known of it here from earlier."""
 
+    code: str
     name: str
     since_ms: int
     device: Device | None
@@ -95,9 +96,8 @@ def look(session: Session, by: Actor, code: str) -> Waiting:
     code or a PC of somebody else's.
     """
     found = _find(session, by, code)
-    return Waiting(
-        found.device_name, found.created_at, devices.find_own(session, by.who(), found.device_public_id)
-    )
+    device = devices.find_own(session, by.who(), found.device_public_id)
+    return Waiting(_shown(_plain(code)), found.device_name, found.created_at, device)
 
 
 def approve(session: Session, by: Actor, code: str) -> Device:
@@ -147,8 +147,9 @@ def _tokens(session: Session, by: Actor, found: Pairing, person: Person, audienc
 def _find(session: Session, by: Actor, code: str) -> Pairing:
     """The pairing of this code that nobody has decided; a wrong one is counted."""
     limiter, person = _limiter(by.vault), str(by.who().public_id)
-    plain = "".join(code.upper().split()).replace("-", "")
-    if len(plain) != CODE_LENGTH or not set(plain) <= set(LETTERS):
+    plain = _plain(code)
+    # Ask for ASCII first: some letters become others, or two, in capitals.
+    if not code.isascii() or len(plain) != CODE_LENGTH or not set(plain) <= set(LETTERS):
         raise Invalid("expected a code of 8 letters such as BCDF-GHJK, as the PC shows it")
     if not limiter.test(WRONG_CODES, "code", person):
         raise Limited(
@@ -196,13 +197,21 @@ def _state(found: Pairing) -> PairingState:
 
 
 def _new_code() -> str:
-    letters = "".join(secrets.choice(LETTERS) for _ in range(CODE_LENGTH))
-    return f"{letters[:4]}-{letters[4:]}"
+    return _shown("".join(secrets.choice(LETTERS) for _ in range(CODE_LENGTH)))
+
+
+def _shown(plain: str) -> str:
+    return f"{plain[:4]}-{plain[4:]}"
+
+
+def _plain(code: str) -> str:
+    """The letters of a code, however it was typed."""
+    return "".join(code.upper().split()).replace("-", "")
 
 
 def _code_hash(vault: Vault, code: str) -> bytes:
     # Keyed: a code is short enough to be found from a plain hash.
-    return vault.mac("pairings.code_hash", code.replace("-", "").encode())
+    return vault.mac("pairings.code_hash", _plain(code).encode())
 
 
 def _limiter(vault: Vault) -> FixedWindowRateLimiter:

@@ -69,6 +69,9 @@ class ScriptedServer:
         self.refresh_refused = False
         self.code: str | None = None  # of the second factor, if there is one
         self.is_throttling = False
+        self.before_refresh: Callable[[], None] = lambda: None
+        self.pairing: deque[Play] = deque()
+        self.devices: list[dict[str, Any]] = []
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
@@ -114,7 +117,21 @@ class ScriptedServer:
         match seen.method, seen.path:
             case "POST", "/auth/login":
                 return self.log_in(seen)
+            case "POST", "/auth/pair":
+                return answer_json(
+                    200,
+                    {
+                        "secret": "secret",
+                        "code": "BCDF-GHJK",
+                        "url": f"{self.url}/pair",
+                        "expiresAt": 4_000_000_000_000,
+                        "intervalS": 0,
+                    },
+                )
+            case "POST", "/auth/pair/token":
+                return self.pairing.popleft()(self, seen)
             case "POST", "/auth/refresh":
+                self.before_refresh()
                 good = seen.json["refreshToken"] == self.refresh_token and not self.refresh_refused
                 return self.tokens() if good else problem(401, "this refresh token is not valid")
         if self.script and seen.path == "/sync/events":
@@ -124,6 +141,14 @@ class ScriptedServer:
         match seen.method, seen.path:
             case "GET", "/sync/projects":
                 return answer_json(200, {"projects": self.projects})
+            case "GET", "/auth/devices":
+                return answer_json(200, {"devices": self.devices})
+            case "POST", "/auth/logout":
+                self.token = "none"
+                return Answer(204)
+            case "POST", path if path.endswith("/revoke"):
+                known = any(f"/{device['deviceId']}/" in path for device in self.devices)
+                return Answer(204) if known else problem(404, "there is no such device")
             case "PUT", "/sync/authors":
                 self.authors = seen.json["authors"]
                 return Answer(204)
@@ -239,6 +264,19 @@ def says(answer: Answer) -> Play:
 def names(choose: Callable[[list[str]], list[str]]) -> Play:
     """Claims to have stored the ids that ``choose`` makes of those sent."""
     return lambda _server, seen: verdicts(choose(seen.ids), [])
+
+
+def pending(_server: ScriptedServer, _seen: Seen) -> Answer:
+    return answer_json(200, {"state": "pending", "tokens": None, "email": None})
+
+
+def denied(_server: ScriptedServer, _seen: Seen) -> Answer:
+    return answer_json(200, {"state": "denied", "tokens": None, "email": None})
+
+
+def approved(server: ScriptedServer, _seen: Seen) -> Answer:
+    tokens = json.loads(server.tokens().body)
+    return answer_json(200, {"state": "approved", "tokens": tokens, "email": "ada@example.org"})
 
 
 def hang_up(_server: ScriptedServer, _seen: Seen) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import filelock
+import msgspec
 import pytest
 import requests
 
@@ -392,6 +393,46 @@ def test_a_token_renewed_by_another_process_is_taken_over(outbox: Outbox, server
     server.script.append(renewed_meanwhile)
     assert outbox.push() == Pushed(synced=2)
     assert [seen.path for seen in server.seen].count("/auth/refresh") == 1
+
+
+def test_tokens_of_another_process_that_are_old_by_now_are_renewed(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    outbox.record(2)
+
+    def replaced_meanwhile(server: ScriptedServer, _seen: Seen) -> Answer:
+        enrolled = credentials.enrolled(outbox.home.credentials)
+        other = msgspec.structs.replace(enrolled.signed_in(), token="of another process, and old")
+        credentials.save(outbox.home.credentials, msgspec.structs.replace(enrolled, account=other))
+        return problem(401, "this token was replaced")
+
+    server.script.append(replaced_meanwhile)
+    assert outbox.push() == Pushed(synced=2)
+    assert [seen.path for seen in server.seen].count("/auth/refresh") == 1
+
+
+def test_a_refused_refresh_looks_for_tokens_that_somebody_else_has_put_there(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    """A file system without locks, or a home that was copied: who is refused is not the one signed in."""
+    outbox.record(2)
+    server.token, server.refresh_token = "newer", "newer-refresh"
+
+    def put_there() -> None:
+        enrolled = credentials.enrolled(outbox.home.credentials)
+        newer = msgspec.structs.replace(enrolled.signed_in(), token="newer", refresh_token="newer-refresh")
+        credentials.save(outbox.home.credentials, msgspec.structs.replace(enrolled, account=newer))
+
+    server.before_refresh = put_there
+    assert outbox.push() == Pushed(synced=2)
+    assert credentials.enrolled(outbox.home.credentials).signed_in().token == "newer"
+
+
+def test_what_a_killed_process_left_half_written_is_deleted(outbox: Outbox) -> None:
+    left = outbox.home.path / f".{outbox.home.credentials.name}.abc123"
+    left.write_text("half of a token")
+    credentials.save(outbox.home.credentials, credentials.enrolled(outbox.home.credentials))
+    assert not left.exists()
 
 
 def test_a_refused_refresh_signs_out_and_keeps_everything(outbox: Outbox, server: ScriptedServer) -> None:

@@ -69,7 +69,8 @@ class Api:
             "Content_Type": "application/json",
             "Content_Encoding": "gzip",
             "DevFlow_Protocol": "1",
-            **self.token(),
+            # Not without need: a log-in ends the one before on that PC.
+            **({} if "Authorization" in headers else self.token()),
             **headers,
         }
         given = {name.replace("_", "-"): value for name, value in sent.items() if value is not None}

@@ -7,7 +7,6 @@ from flask.typing import ResponseReturnValue
 
 from devflow.access import Action
 from devflow.accounts import pairing
-from devflow.accounts.pairing import Waiting
 from devflow.audit import Actor
 from devflow.errors import Invalid, NotFound
 from devflow.web import guard, htmx
@@ -31,7 +30,7 @@ def look_at_pairing() -> ResponseReturnValue:
         waiting = pairing.look(session(), Actor(viewer(), now(), context().vault), code)
     except (Invalid, NotFound) as error:
         return _ask(code, 422, wrong=str(error))
-    return _decide(code, waiting)
+    return htmx.render("pair/decide.html", code=waiting.code, waiting=waiting)
 
 
 @bp.post("/pair/approve")
@@ -62,9 +61,3 @@ def _code() -> str:
 
 def _ask(code: str, status: int = 200, *, wrong: str | None = None, done: str | None = None) -> Response:
     return htmx.render("pair/page.html", status, code=code, wrong=wrong, done=done)
-
-
-def _decide(code: str, waiting: Waiting) -> Response:
-    return htmx.render(
-        "pair/decide.html", code=code, waiting=waiting, minutes=(now() - waiting.since_ms) // 60_000
-    )

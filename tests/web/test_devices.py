@@ -1,0 +1,321 @@
+"""Letting PCs in and shutting them out: the doors that agents ask, and the pages that their owners see."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+from bs4 import BeautifulSoup
+from werkzeug.test import TestResponse
+
+from devflow import wire
+from devflow.accounts import pairing
+from tests import build
+from tests.browsing import OURS, Browser, Team, one, soup, text
+
+HOSTILE: Final = "\u202eevil"
+
+
+def post(team: Team, address: str, body: object, token: str | None = None) -> TestResponse:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return team.app.test_client().post(address, json=body, headers=headers)
+
+
+def get(team: Team, address: str, token: str) -> TestResponse:
+    return team.app.test_client().get(address, headers={"Authorization": f"Bearer {token}"})
+
+
+def begin(team: Team, name: str = "lap", device_id: str | None = None) -> dict[str, Any]:
+    answer = post(team, "/auth/pair", {"deviceId": device_id or str(uuid4()), "deviceName": name})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json  # type: ignore[assignment]
+    return found
+
+
+def asked(team: Team, begun: dict[str, Any]) -> Any:
+    return post(team, "/auth/pair/token", {"secret": begun["secret"]}).json
+
+
+def log_in(team: Team, name: str) -> str:
+    """The access token of the person's PC."""
+    body = {
+        "email": f"{name}@example.org",
+        "password": build.PASSWORD,
+        "deviceId": str(team.people[name].device_id),
+        "deviceName": "a PC",
+    }
+    answer = post(team, "/auth/login", body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json["token"])  # type: ignore[index]
+
+
+def names(page: BeautifulSoup) -> list[str]:
+    return [heading.get_text() for heading in page.select(".device h2")]
+
+
+# Pairing
+
+
+def test_a_pc_is_paired_through_the_browser(team: Team) -> None:
+    begun = begin(team)
+    assert re.fullmatch(r"[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}", begun["code"])
+    assert (begun["url"], begun["intervalS"]) == ("http://localhost:8080/pair", pairing.INTERVAL_S)
+    assert begun["expiresAt"] == build.NOW_MS + 15 * build.MINUTE_MS
+    assert asked(team, begun) == {"state": "pending", "tokens": None, "email": None}
+    bob = team.browser("bob")
+    decide = soup(bob.post("/pair", code=begun["code"].lower()))
+    assert "lap" in text(decide, ".facts")
+    assert begun["code"] in text(decide, ".facts")
+    assert "Look at the screen" in text(decide, "main")
+    assert asked(team, begun)["state"] == "pending", "looking decides nothing"
+    done = bob.post("/pair/approve", code=begun["code"])
+    assert (done.status_code, done.headers["Location"]) == (303, "/pair?done=approved")
+    assert "goes on by itself" in text(soup(bob.get("/pair?done=approved")), "[role=status]")
+    given = asked(team, begun)
+    assert (given["state"], given["email"]) == ("approved", "bob@example.org")
+    assert get(team, "/sync/projects", given["tokens"]["token"]).json["projects"][0]["name"] == "atlas"  # type: ignore[index]
+    assert post(team, "/auth/pair/token", {"secret": begun["secret"]}).status_code == 401
+    assert "lap" in names(soup(bob.get("/me/devices")))
+    assert "lap" not in names(soup(team.browser("cem").get("/me/devices")))
+
+
+def test_a_link_with_a_code_only_fills_it_in(team: Team) -> None:
+    begun, bob = begin(team), team.browser("bob")
+    page = soup(bob.get(f"/pair?code={begun['code']}"))
+    assert one(page, "#code")["value"] == begun["code"]
+    assert not page.select("form[action$=approve]")
+    assert bob.get("/pair/approve").status_code == 405
+    assert asked(team, begun)["state"] == "pending"
+
+
+def test_a_pc_that_is_turned_away_is_told_so(team: Team) -> None:
+    begun, bob = begin(team), team.browser("bob")
+    assert bob.post("/pair/deny", code=begun["code"]).status_code == 303
+    assert asked(team, begun) == {"state": "denied", "tokens": None, "email": None}
+    late = bob.post("/pair/approve", code=begun["code"])
+    assert (late.status_code, "not waiting" in text(soup(late), "[role=alert]")) == (422, True)
+
+
+def test_somebody_elses_pc_is_refused_in_words(team: Team) -> None:
+    begun = begin(team, device_id=str(team.people["bob"].device_id))
+    for address in ("/pair", "/pair/approve"):
+        answer = team.browser("eve").post(address, code=begun["code"])
+        assert (answer.status_code, "somebody else" in text(soup(answer), "[role=alert]")) == (422, True)
+
+
+def test_a_form_from_another_site_decides_nothing(team: Team) -> None:
+    begun, bob = begin(team), team.browser("bob")
+    for address in ("/pair", "/pair/approve", "/pair/deny"):
+        answer = bob.client.post(
+            address, data={"code": begun["code"]}, headers={"Sec-Fetch-Site": "cross-site"}
+        )
+        assert answer.status_code == 403
+    assert asked(team, begun)["state"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "code", ["", "x", "\x00" * 8, "\u202eBCDFGHJK", "<script>alert(1)</script>", "B" * 100_000, "ßßßß"]
+)
+def test_any_text_in_the_place_of_a_code_is_answered_in_the_form(team: Team, code: str) -> None:
+    answer = team.browser("bob").post("/pair", code=code)
+    assert answer.status_code == 422
+    assert "BCDF-GHJK" in text(soup(answer), "[role=alert]")
+    assert not soup(answer).select("main script")
+
+
+def test_guessing_is_stopped_with_429_and_a_time_to_wait(team: Team) -> None:
+    bob = team.browser("bob")
+    for _ in range(10):
+        assert bob.post("/pair", code="BBBB-BBBB").status_code == 422
+    for address in ("/pair", "/pair/approve", "/pair/deny"):
+        answer = bob.post(address, code="BBBB-BBBB")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "900")
+    assert team.browser("cem").post("/pair", code="BBBB-BBBB").status_code == 422
+
+
+def test_an_address_that_asks_too_often_is_told_to_wait(team: Team) -> None:
+    for _ in range(5):
+        begin(team)
+    answer = post(team, "/auth/pair", {"deviceId": str(uuid4()), "deviceName": "x"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert answer.content_type == "application/problem+json"
+
+
+DEVICE = str(uuid4())
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("/auth/pair", b""),
+        ("/auth/pair", b"[]"),
+        ("/auth/pair", b"\xff\xfe{"),
+        ("/auth/pair", b"{}"),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}"}}'.encode()),
+        ("/auth/pair", b'{"deviceId":"x","deviceName":"x"}'),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":7}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":""}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":" "}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":"a\\u0000b"}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":"\\u202eevil"}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":"\\ud800"}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":"{"x" * 101}"}}'.encode()),
+        ("/auth/pair", f'{{"deviceId":"{DEVICE}","deviceName":"x","more":1}}'.encode()),
+        ("/auth/pair", b"[" * 10_000),
+        ("/auth/pair/token", b"{}"),
+        ("/auth/pair/token", b'{"secret":""}'),
+        ("/auth/pair/token", b'{"secret":7}'),
+        ("/auth/pair/token", b'{"secret":"\\ud800"}'),
+        ("/auth/pair/token", b'{"secret":"' + b"x" * 1_025 + b'"}'),
+        ("/auth/refresh", b'{"refreshToken":"\\ud800"}'),
+        ("/auth/login", b'{"email":"bob@example.org","password":"correct horse battery",'
+         b'"deviceId":"3b241101-e2bb-4255-8caf-4136c566a962","deviceName":"a\\u0000b"}'),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_none_is_refused_with_what_was_expected(team: Team, address: str, body: bytes) -> None:
+    answer = team.app.test_client().post(address, data=body, content_type="application/json")
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json"), answer.text
+
+
+@pytest.mark.parametrize("secret", ["guess", "\x00", "\U0001f600" * 500, "' OR 1=1 --"])
+def test_a_guessed_secret_is_answered_401(team: Team, secret: str) -> None:
+    assert post(team, "/auth/pair/token", {"secret": secret}).status_code == 401
+
+
+# The doors of an agent
+
+
+def test_an_agent_lists_its_owners_devices_and_no_others(team: Team) -> None:
+    bobs = team.people["bob"].device_id
+    second = team.world.second_device(team.people["bob"]).device_id
+    answer = wire.decode(get(team, "/auth/devices", log_in(team, "bob")).data, wire.Devices)
+    assert {(device.device_id, device.is_this) for device in answer.devices} == {
+        (bobs, True),
+        (second, False),
+    }
+    assert {device.created_at for device in answer.devices} == {build.NOW_MS}
+
+
+def test_an_agent_revokes_its_owners_devices_and_no_others(team: Team) -> None:
+    eve, bob, ada = (log_in(team, name) for name in ("eve", "bob", "ada"))
+    bobs = team.people["bob"].device_id
+    for wrong in (bobs, uuid4()):
+        assert post(team, f"/auth/devices/{wrong}/revoke", {}, eve).status_code == 404
+    assert post(team, f"/auth/devices/{bobs}/revoke", {}).status_code == 401
+    assert post(team, "/auth/devices/nothing/revoke", {}, eve).status_code == 404
+    assert post(team, f"/auth/devices/{bobs}/revoke", {}, bob).status_code == 204
+    answer = get(team, "/sync/projects", bob)
+    assert (answer.status_code, "revoked" in answer.text) == (401, True)
+    eves = team.people["eve"].device_id
+    assert post(team, f"/auth/devices/{eves}/revoke", {}, ada).status_code == 204, "an admin may"
+    assert get(team, "/auth/devices", eve).status_code == 401
+
+
+def test_a_revoked_device_logs_in_by_no_password(team: Team) -> None:
+    bob = log_in(team, "bob")
+    assert post(team, f"/auth/devices/{team.people['bob'].device_id}/revoke", {}, bob).status_code == 204
+    body = {
+        "email": "bob@example.org",
+        "password": build.PASSWORD,
+        "deviceId": str(team.people["bob"].device_id),
+    }
+    answer = post(team, "/auth/login", body)
+    assert (answer.status_code, "asks its owner" in answer.text) == (401, True)
+
+
+def test_logging_out_ends_the_tokens_of_that_pc_alone(team: Team) -> None:
+    bob, eve = log_in(team, "bob"), log_in(team, "eve")
+    assert post(team, "/auth/logout", {}, bob).status_code == 204
+    assert post(team, "/auth/logout", {}, bob).status_code == 401
+    assert get(team, "/auth/devices", bob).status_code == 401
+    assert get(team, "/auth/devices", eve).status_code == 200
+    assert log_in(team, "bob")
+
+
+# The pages
+
+
+def test_the_own_pcs_are_listed_renamed_and_revoked(team: Team) -> None:
+    bob, token = team.browser("bob"), log_in(team, "bob")
+    page = soup(bob.get("/me/devices"))
+    assert names(page) == ["a PC"]
+    assert "none yet" in text(page, ".device")
+    rename, revoke = (str(form["action"]) for form in page.select("main form"))
+    assert bob.post(rename, name="the   big one").headers["Location"] == "/me/devices"
+    assert names(soup(bob.get("/me/devices"))) == ["the big one"]
+    assert bob.post(revoke).headers["Location"] == "/me/devices"
+    page = soup(bob.get("/me/devices"))
+    assert one(page, ".device")["data-state"] == "revoked"
+    assert "approve the code here" in text(page, ".device")
+    assert not page.select("main form")
+    assert get(team, "/sync/projects", token).status_code == 401
+    begun = begin(team, device_id=str(team.people["bob"].device_id))
+    assert "makes it active again" in text(soup(bob.post("/pair", code=begun["code"])), "main")
+    assert bob.post("/pair/approve", code=begun["code"]).status_code == 303
+    assert one(soup(bob.get("/me/devices")), ".device")["data-state"] == "active"
+
+
+@pytest.mark.parametrize("name", ["", "\x00", HOSTILE, "x" * 101, "<b>"])
+def test_a_name_is_checked_in_the_form_and_shown_as_text(team: Team, name: str) -> None:
+    bob = team.browser("bob")
+    address = f"/me/devices/{team.people['bob'].device_id}/rename"
+    answer = bob.post(address, name=name)
+    if name == "<b>":
+        assert names(soup(bob.get("/me/devices"))) == ["<b>"]
+        return
+    assert answer.status_code == 422
+    assert "xpected a name" in text(soup(answer), "[role=alert]")
+    assert names(soup(bob.get("/me/devices"))) == ["a PC"]
+
+
+def test_nobody_renames_or_revokes_the_pc_of_somebody_else(team: Team) -> None:
+    bobs = team.people["bob"].device_id
+    for name in ("eve", "cem"):
+        for address in (f"/me/devices/{bobs}/rename", f"/devices/{bobs}/revoke"):
+            assert team.browser(name).post(address, name="theirs").status_code == 404
+    ada = team.browser("ada")
+    assert ada.post(f"/me/devices/{bobs}/rename", name="theirs").status_code == 404
+    assert one(soup(team.browser("bob").get("/me/devices")), ".device")["data-state"] == "active"
+
+
+def test_an_admin_sees_everybodys_pcs_and_revokes_them_and_nobody_else_does(team: Team) -> None:
+    ada, token = team.browser("ada"), log_in(team, "bob")
+    for name in ("bob", "eve"):
+        assert team.browser(name).get("/devices").status_code == 403
+    page = soup(ada.get("/devices"))
+    assert sorted(text(item, ".facts dd:first-of-type") for item in page.select(".device")) == [
+        "Ada", "Bob", "Cem", "Eve",
+    ]  # fmt: skip
+    bobs = team.people["bob"].device_id
+    assert ada.post(f"/devices/{bobs}/revoke").headers["Location"] == "/devices"
+    assert get(team, "/sync/projects", token).status_code == 401
+    assert one(soup(ada.get("/devices")), f"#device-{bobs}")["data-state"] == "revoked"
+    assert text(soup(team.browser("bob").get("/me/devices")), ".card-sum") == "revoked"
+
+
+def test_a_person_without_a_pc_is_told_how_to_pair_one(team: Team) -> None:
+    with team.context.database.writing() as session:
+        from devflow.accounts import people
+        from devflow.audit import Actor
+        from devflow.models import Role
+
+        by = Actor(None, build.NOW_MS, team.context.vault)
+        people.create(
+            session, by, name="Fay", email="fay@example.org", password=build.PASSWORD, role=Role.DEVELOPER
+        )
+    page = soup(team.browser("fay").get("/me/devices"))
+    assert "devflow sync auth" in text(page, ".empty")
+
+
+def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_code(team: Team) -> None:
+    stranger = Browser(team.app.test_client())
+    answer = stranger.get("/pair?code=BCDF-GHJK")
+    assert answer.status_code == 302
+    entered = stranger.client.post(
+        answer.headers["Location"],
+        data={"email": "bob@example.org", "password": build.PASSWORD},
+        headers=OURS,
+    )
+    assert entered.headers["Location"] == "/pair?code=BCDF-GHJK"
