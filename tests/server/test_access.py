@@ -102,7 +102,7 @@ def test_what_is_the_own_or_the_workspaces_follows_the_role_in_the_workspace(rol
 @pytest.mark.parametrize("action", DONE_TO_THINGS)
 def test_what_is_done_to_a_thing_is_never_allowed_without_one(action: Action) -> None:
     assert not access.may(Person(role=Role.ADMIN), action)
-    other = next(kind for scope, kind in access.SCOPES.items() if scope != action.scope)
+    other: Any = next(kind for scope, kind in access.SCOPES.items() if scope != action.scope)
     with pytest.raises(AssertionError, match="is not done to"):
         access.visible(Person(role=Role.ADMIN), action, other)
 
