@@ -175,8 +175,9 @@ def rename(session: Session, by: Actor, kind: type[Group], group_id: UUID, name:
 
 def held(session: Session, by: Actor, action: Action, kind: type[Group], group_id: UUID) -> Group:
     """The group, if the caller may do ``action`` to it once nobody else is changing it; else NotFound."""
-    # Locked first and judged then: whoever was waited for may have taken the right away.
-    session.execute(select(kind.id).where(kind.public_id == group_id).with_for_update(key_share=True))
+    # Locked first and judged then: whoever was waited for may have taken the right away. The lock is
+    # the strongest, which a new name takes anyhow: raised only then, it would meet uploads that wait.
+    session.execute(select(kind.id).where(kind.public_id == group_id).with_for_update())
     group = access.fetch(session, by.who(), action, kind, group_id)
     session.refresh(group)  # it may have been read before it was locked
     return group

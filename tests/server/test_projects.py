@@ -218,10 +218,10 @@ def test_an_upload_that_began_before_the_deletion_is_emptied_too(world: World) -
     atlas = world.project("atlas", bob)
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as upload:
-            # What an upload does first once it was let in: its files, which hold on to the project.
+            # It was let in before, and now does what comes first: its files, which hold the project.
+            delete(world, ada, atlas.public_id, "atlas")
             upload.add(File(project_id=atlas.id, path_key=bytes(16), path=b""))
             upload.flush()
-            delete(world, ada, atlas.public_id, "atlas")
             emptied = pool.submit(purge, world)
             wait_for_a_lock(world)
             upload.add(
