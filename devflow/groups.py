@@ -110,10 +110,9 @@ def add(session: Session, by: Actor, kind: type[Group], group_id: UUID, person_i
     for somebody who is a member, or deactivated.
     """
     rules, given = _RULES[kind], _member_role(role)
-    person = access.fetch(session, by.who(), Action.ASSIGN_PERSON, Person, person_id)
     # Whoever is deactivated or erased at this moment is so before us or after. Uploads, too, lock
     # a person first and a project then.
-    session.refresh(person, with_for_update={"read": True})
+    session.execute(select(Person.id).where(Person.public_id == person_id).with_for_update(read=True))
     group = held(session, by, rules.manage, kind, group_id)
     person = access.fetch(session, by.who(), Action.ASSIGN_PERSON, Person, person_id)
     if person.deactivated_at is not None:
