@@ -110,10 +110,9 @@ def add(session: Session, by: Actor, kind: type[Group], group_id: UUID, person_i
     for somebody who is a member, or deactivated.
     """
     rules, given = _RULES[kind], _member_role(role)
-    person = access.fetch(session, by.who(), Action.ASSIGN_PERSON, Person, person_id)
     # Whoever is deactivated or erased at this moment is so before us or after. Uploads, too, lock
     # a person first and a project then.
-    session.refresh(person, with_for_update={"read": True})
+    session.execute(select(Person.id).where(Person.public_id == person_id).with_for_update(read=True))
     group = held(session, by, rules.manage, kind, group_id)
     person = access.fetch(session, by.who(), Action.ASSIGN_PERSON, Person, person_id)
     if person.deactivated_at is not None:
@@ -175,8 +174,9 @@ def rename(session: Session, by: Actor, kind: type[Group], group_id: UUID, name:
 
 def held(session: Session, by: Actor, action: Action, kind: type[Group], group_id: UUID) -> Group:
     """The group, if the caller may do ``action`` to it once nobody else is changing it; else NotFound."""
-    # Locked first and judged then: whoever was waited for may have taken the right away.
-    session.execute(select(kind.id).where(kind.public_id == group_id).with_for_update(key_share=True))
+    # Locked first and judged then: whoever was waited for may have taken the right away. The lock is
+    # the strongest, which a new name takes anyhow: raised only then, it would meet uploads that wait.
+    session.execute(select(kind.id).where(kind.public_id == group_id).with_for_update())
     group = access.fetch(session, by.who(), action, kind, group_id)
     session.refresh(group)  # it may have been read before it was locked
     return group

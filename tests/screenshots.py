@@ -48,6 +48,8 @@ def main(folder: Path) -> None:
                 "project-empty": f"/projects/{silent}",
                 "people": "/people",
                 "own-account": "/me/account",
+                "project-members": f"/projects/{busy}/members",
+                "teams": "/teams",
                 "not-found": "/projects/nothing",
             }
             shoot(browser, folder, {name: address + path for name, path in pages.items()}, "ada@example.org")
@@ -60,6 +62,7 @@ def seed(context: Context) -> tuple[UUID, UUID]:
     chance = random.Random(7)
     world = World.of(context)
     ada, bob = world.person("Ada", Role.ADMIN), world.person("Bob")
+    world.team("platform", {ada: Role.MANAGER, bob: Role.LEAD})
     found = [world.project(name, ada, bob) for name in ("atlas-api", "billing", "design-system")]
     for number, project in enumerate(found):
         for who in (ada, bob):
