@@ -75,8 +75,7 @@ def show(look: Look, here: str, *, is_preview: bool = False) -> Response:
     is_own = look.subject.id == look.viewer.id
     return htmx.render(
         "person/page.html",
-        # Only the own page asks again by itself: each asking of somebody else's leaves a receipt.
-        retarget="main" if is_own and shown.is_fresh and htmx.target() == "fresh" else None,
+        retarget="main" if shown.is_fresh and htmx.target() == "fresh" else None,
         subject=look.subject,
         viewer=look.viewer,
         is_own=is_own,
