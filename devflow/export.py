@@ -54,28 +54,30 @@ class Row:
     device: str | None
 
 
-def begin(session: Session, by: Actor, form: str) -> BitMap64:
-    """The numbers of all events of the person, and the audit's word that they are exported as ``form``.
+def numbers(session: Session, person: Person) -> BitMap64:
+    """The numbers of all events of the person, packed: some bits for each.
 
     These are what the own PCs sent and what others sent that is the person's work. What comes
-    later is not in it, so an export ends. Numbers are kept packed: some bits for each event.
-    The caller commits.
+    later is not in it, so an export ends.
     """
-    person = by.who()
     devices = select(Device.id).where(Device.person_id == person.id)
     found = BitMap64()
     # One after the other: each has its index, which both at once would not use.
     for own in (Event.person_id == person.id, Event.device_id.in_(devices)):
-        for numbers in session.scalars(select(Event.seq).where(own)).partitions(10_000):
-            found.update(numbers)
-    audit.record(session, by, Act.DATA_EXPORTED, person.public_id, form=form, events=len(found))
+        for some in session.scalars(select(Event.seq).where(own)).partitions(10_000):
+            found.update(some)
     return found
 
 
-def pages(database: Database, vault: Vault, person_id: int, numbers: BitMap64) -> Iterator[Sequence[Row]]:
-    """The events of these numbers in the order in which they came; each page reads for itself."""
+def note(session: Session, by: Actor, form: str, events: int) -> None:
+    """The audit's word that the person takes these events along as ``form``. The caller commits."""
+    audit.record(session, by, Act.DATA_EXPORTED, by.who().public_id, form=form, events=events)
+
+
+def pages(database: Database, vault: Vault, person_id: int, which: BitMap64) -> Iterator[Sequence[Row]]:
+    """The events of these ``numbers`` in the order in which they came; each page reads for itself."""
     page: list[int] = []
-    for number in numbers:
+    for number in which:
         page.append(number)
         if len(page) == PAGE_EVENTS:
             yield _page(database, vault, person_id, page)
@@ -84,7 +86,7 @@ def pages(database: Database, vault: Vault, person_id: int, numbers: BitMap64) -
         yield _page(database, vault, person_id, page)
 
 
-def _page(database: Database, vault: Vault, person_id: int, numbers: Sequence[int]) -> Sequence[Row]:
+def _page(database: Database, vault: Vault, person_id: int, which: Sequence[int]) -> Sequence[Row]:
     with database.reading() as session:
         person = session.get_one(Person, person_id)
         found = session.execute(
@@ -103,7 +105,7 @@ def _page(database: Database, vault: Vault, person_id: int, numbers: Sequence[in
             )
             .join(Device, Device.id == Event.device_id)
             .join(Project, Project.id == Event.project_id)
-            .where(Event.seq.in_(numbers))
+            .where(Event.seq.in_(which))
             .order_by(Event.seq)
         ).all()
     return [

@@ -13,14 +13,14 @@ from devflow.audit import Act
 from devflow.crypto import Damaged
 from devflow.db import Database
 from devflow.export import Exported
-from devflow.models import AuditEntry, Event
+from devflow.models import AuditEntry, Event, Person
 from tests.build import NOW_MS, Member, World, commit, saved
 
 
 def exported(world: World, member: Member) -> list[Exported]:
-    with world.database.writing() as session:
-        numbers = export.begin(session, world.by(session, member), "jsonl")
-    found = export.pages(world.database, world.vault, member.id, numbers)
+    with world.reading() as session:
+        which = export.numbers(session, session.get_one(Person, member.id))
+    found = export.pages(world.database, world.vault, member.id, which)
     return [row.event for page in found for row in page]
 
 
@@ -90,16 +90,12 @@ def test_an_erased_event_says_so_and_a_damaged_one_is_not_passed_off_as_whole(wo
 
 def test_an_export_is_an_audited_act(world: World) -> None:
     ada = world.person("Ada")
-    world.report(ada, world.project("atlas", ada), (NOW_MS, saved()))
-    exported(world, ada)
+    with world.database.writing() as session:
+        export.note(session, world.by(session, ada), "jsonl", 7)
     with world.reading() as session:
         entry = session.query(AuditEntry).order_by(AuditEntry.id.desc()).limit(1).one()
-        assert (entry.act, entry.actor, entry.subject) == (
-            Act.DATA_EXPORTED,
-            ada.public_id,
-            ada.public_id,
-        )
-        assert entry.detail == '{"events":1,"form":"jsonl"}'
+        assert (entry.act, entry.actor, entry.subject) == (Act.DATA_EXPORTED, ada.public_id, ada.public_id)
+        assert entry.detail == '{"events":7,"form":"jsonl"}'
 
 
 @pytest.fixture
@@ -121,10 +117,10 @@ def test_ten_thousand_events_are_never_held_at_once(world: World, reads: list[st
     many = 10_000
     world.report(ada, world.project("atlas", ada), *((NOW_MS + at, saved()) for at in range(many)))
     reads.clear()
-    with world.database.writing() as session:
-        numbers = export.begin(session, world.by(session, ada), "jsonl")
+    with world.reading() as session:
+        which = export.numbers(session, session.get_one(Person, ada.id))
     assert len(reads) == 2
-    pages = export.pages(world.database, world.vault, ada.id, numbers)
+    pages = export.pages(world.database, world.vault, ada.id, which)
     assert len(reads) == 2
     for turned, page in enumerate(pages, start=1):
         assert len(page) == export.PAGE_EVENTS
@@ -137,9 +133,9 @@ def test_what_comes_while_it_runs_is_for_the_next_export(world: World) -> None:
     ada = world.person("Ada")
     atlas = world.project("atlas", ada)
     world.report(ada, atlas, *((NOW_MS, saved()) for _ in range(300)))
-    with world.database.writing() as session:
-        numbers = export.begin(session, world.by(session, ada), "jsonl")
-    pages = export.pages(world.database, world.vault, ada.id, numbers)
+    with world.reading() as session:
+        which = export.numbers(session, session.get_one(Person, ada.id))
+    pages = export.pages(world.database, world.vault, ada.id, which)
     first = len(next(pages))
     world.report(ada, atlas, *((NOW_MS, saved()) for _ in range(300)))
     assert first + sum(len(page) for page in pages) == 300

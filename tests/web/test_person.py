@@ -113,8 +113,8 @@ def test_the_receipt_names_the_days_that_were_really_shown(crew: Crew) -> None:
     lea.get(f"{crew.page}?range=all")
     assert lea.get(f"{crew.page}?range=ever").status_code == 400
     assert [receipt["detail"] for receipt in crew.receipts()] == [
-        # Weeks are whole, so they begin on a Monday and end on a Sunday.
-        '{"from":"2025-11-17","page":"person","to":"2026-11-22"}',
+        # Weeks are whole, so they begin on a Monday; what is to come was not shown.
+        '{"from":"2025-11-17","page":"person","to":"2026-11-19"}',
         '{"from":"2026-11-08","page":"person","to":"2026-11-19"}',
     ]
 

@@ -16,7 +16,7 @@ from devflow import export, own_data, windows
 from devflow.access import Action
 from devflow.export import Row
 from devflow.web import guard, streams
-from devflow.web.current import context, now
+from devflow.web.current import context, now, session
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 from devflow.web.streams import Aborted, Admission, Ended
@@ -91,8 +91,9 @@ def export_account() -> ResponseReturnValue:
 def _streamed(
     form: str, content_type: str, body: Callable[[Iterator[Sequence[Row]], Admission], Iterator[bytes]]
 ) -> Response:
-    numbers = guard.act(lambda writing, by: export.begin(writing, by, form))
-    pages = export.pages(context().database, context().vault, viewer().id, numbers)
+    which = export.numbers(session(), viewer())
+    guard.act(lambda writing, by: export.note(writing, by, form, len(which)))
+    pages = export.pages(context().database, context().vault, viewer().id, which)
     response = _download(body(pages, Admission.of_request()), content_type, "events", form)
     response.headers["X-Accel-Buffering"] = "no"  # a proxy that keeps it all would hide that it was cut
     return response

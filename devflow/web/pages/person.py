@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from flask import Response, request, url_for
 from flask.typing import ResponseReturnValue
@@ -26,12 +27,13 @@ class Charts:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What ``viewer`` gets to see of ``subject`` in the chosen range."""
+    """What ``viewer`` gets to see of ``subject`` in the chosen range, up to the day ``last``."""
 
     subject: Person
     viewer: Person
     chosen: ranges.Range
     shown: PersonActivity
+    last: date
 
 
 @bp.get("/people/<uuid:person_id>")
@@ -46,9 +48,11 @@ def person(person: Person) -> ResponseReturnValue:
 def look_at(subject: Person, viewer: Person) -> Look:
     """Read what the viewer is to be shown in the range that the address names."""
     zone = context().calendar.zone
-    chosen = ranges.parse(request.args, windows.day_of(now(), zone))
+    today = windows.day_of(now(), zone)
+    chosen = ranges.parse(request.args, today)
     shown = activity.person(session(), subject, viewer, chosen.first, chosen.last, zone)
-    return Look(subject, viewer, chosen, shown)
+    # The period that is not over yet ends, as far as anybody knows, today.
+    return Look(subject, viewer, chosen, shown, last=min(shown.last, max(today, chosen.last)))
 
 
 def _leave_receipt(look: Look) -> None:
@@ -59,7 +63,7 @@ def _leave_receipt(look: Look) -> None:
             by,
             writing.get_one(Person, look.subject.id),
             look.shown.first,
-            look.shown.last,
+            look.last,
             page="person",
         )
     )
@@ -69,12 +73,9 @@ def show(look: Look, here: str, *, is_preview: bool = False) -> Response:
     """The page at the address ``here``; a preview is shown to the subject, through the viewer's eyes."""
     shown, chosen = look.shown, look.chosen
     is_own = look.subject.id == look.viewer.id
-    # The period that is not over yet ends, as far as anybody knows, today.
-    last = min(shown.last, max(windows.day_of(now(), context().calendar.zone), chosen.last))
     return htmx.render(
         "person/page.html",
-        # Only the own page asks again by itself: each asking of somebody else's leaves a receipt.
-        retarget="main" if is_own and shown.is_fresh and htmx.target() == "fresh" else None,
+        retarget="main" if shown.is_fresh and htmx.target() == "fresh" else None,
         subject=look.subject,
         viewer=look.viewer,
         is_own=is_own,
@@ -82,8 +83,8 @@ def show(look: Look, here: str, *, is_preview: bool = False) -> Response:
         here=here,
         chosen=chosen,
         shown=shown,
-        last=last,
-        is_widened=chosen.first is not None and (shown.first, last) != (chosen.first, chosen.last),
+        last=look.last,
+        is_widened=chosen.first is not None and (shown.first, look.last) != (chosen.first, chosen.last),
         latest=ranges.up_to(shown.last_day),
         charts=_charts(shown),
     )

@@ -28,8 +28,8 @@ def role(held: Role) -> str:
 def action(allowed: Action) -> str:
     """What somebody may do, after "may"; an action without words goes by its own name."""
     words = {
-        Action.USE_OWN: gettext("use the own account"),
-        Action.SYNC: gettext("connect PCs of the own"),
+        Action.USE_OWN: gettext("use your account"),
+        Action.SYNC: gettext("connect your PCs"),
         Action.CREATE_PROJECTS: gettext("make projects"),
         Action.CREATE_TEAMS: gettext("make teams"),
         Action.MANAGE_PEOPLE: gettext("invite people and manage accounts"),
@@ -85,7 +85,7 @@ def receipt(found: Receipt) -> str:
 def actor(by: str | Who) -> str:
     match by:
         case Who.SERVER:
-            return gettext("The server, or somebody not signed in")
+            return gettext("The server")
         case Who.FORMER_MEMBER:
             return gettext("A former member")
         case _:
@@ -102,11 +102,7 @@ def _sentence(found: Receipt, who: str) -> str:
         case Act.PERSON_MADE:
             return gettext("%(who)s made your account.", who=who)
         case Act.TOKEN_REUSED:
-            return gettext(
-                "%(who)s used a token of your PC %(device)s that was used before.",
-                who=who,
-                device=found.device or "",
-            )
+            return gettext("A token of your PC %(device)s was used a second time.", device=found.device)
         case _ if found.device is not None:
             return gettext(
                 "%(who)s: %(act)s (your PC %(device)s).", who=who, act=_plain(found.act), device=found.device
