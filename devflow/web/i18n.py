@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import shlex
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date, format_datetime, format_skeleton
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
@@ -26,7 +26,7 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    for form in (number, compact, duration, hours, day, weekday, month_day, month, sentence):
+    for form in (number, compact, duration, hours, day, weekday, month_day, month, instant, iso, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -108,6 +108,17 @@ def month_day(value: date) -> str:
 def month(value: date) -> str:
     """Nov 2026."""
     return format_skeleton("yMMM", value, locale=locale())
+
+
+def instant(at_ms: int) -> str:
+    """Nov 3, 2026, 15:30:12 in the workspace's zone."""
+    when = datetime.fromtimestamp(at_ms // 1_000, context().calendar.zone)
+    return format_datetime(when, "medium", tzinfo=context().calendar.zone, locale=locale())
+
+
+def iso(at_ms: int) -> str:
+    """2026-11-03T14:30:12Z, for ``<time datetime>``."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sentence(message: str) -> str:

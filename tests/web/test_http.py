@@ -24,6 +24,10 @@ FOR_STRANGERS: Final = {
     "GET /": TO_SIGN_IN,
     "POST /projects": TO_SIGN_IN,
     "GET /projects/<uuid:project_id>": TO_SIGN_IN,
+    "GET /audit": TO_SIGN_IN,
+    "GET /audit/export.<form>": TO_SIGN_IN,
+    "GET /retention": TO_SIGN_IN,
+    "POST /retention": TO_SIGN_IN,
     "GET /sign-in": "200",
     "POST /sign-in": "422",
     "POST /sign-out": TO_SIGN_IN,
@@ -55,7 +59,7 @@ def test_a_stranger_gets_what_is_written_here_from_every_route(busy: Team) -> No
     found = {}
     for method, rule in routes(busy.app):
         address = rule.replace("<uuid:project_id>", str(busy.project.public_id)).replace("<token>", "guess")
-        address = address.replace("<path:filename>", "icon.svg")
+        address = address.replace("<path:filename>", "icon.svg").replace("<form>", "csv")
         with busy.app.test_client().open(
             address, method=method, headers=OURS, json=BODIES.get(rule), follow_redirects=False
         ) as answer:

@@ -10,7 +10,13 @@ bp = Blueprint("pages", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.pages import account, overview, project  # noqa: F401 - they hang their routes on bp
+    from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
+        account,
+        audit,
+        overview,
+        project,
+        retention,
+    )
 
     app.jinja_env.globals["version"] = __version__
     app.register_blueprint(bp)
