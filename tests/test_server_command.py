@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import text
 
 from devflow import audit
-from devflow.audit import Head
 from tests import build
 from tests.build import World
 
@@ -82,4 +81,3 @@ def test_a_server_that_is_not_set_up_and_a_wrong_call_are_said_in_a_sentence(
         assert wrong.returncode == 2
         assert "expected N:HASH" in wrong.stderr
     assert run(tmp_path, empty_database_url).returncode == 2
-    assert Head(0, audit.FIRST).number == 0

@@ -1,4 +1,4 @@
-"""The trail's page and its exports; and that whoever is refused leaves an entry, without flooding the trail."""
+"""The trail's page and exports; and that whoever is refused leaves an entry, without flooding it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import csv
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, select, update
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from devflow import audit
+from devflow import access, audit
+from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.context import Context
 from devflow.factory import create_app
-from devflow.models import AuditEntry, Person, Role, Workspace
+from devflow.models import AuditEntry, Person, Project, Role
+from devflow.web import guard
 from devflow.web.pages import acts
 from devflow.web.pages.audit import plain_cell
 from devflow.web.refusals import HOUR_MS, MOST_AN_HOUR, SAME_EVERY_MS, Refusals
@@ -120,7 +122,7 @@ def test_filters_leave_what_they_say(team: Team) -> None:
     bob = team.people["bob"].public_id
     assert said(ada.get(f"/audit?actor={bob}"))[-1] == "Bob connected the PC a PC"
     assert said(ada.get(f"/audit?actor={bob}&act={Act.SIGNED_IN}")) == ["Bob signed in"]
-    assert said(ada.get("/audit?refused=1")) == ["Refused: Eve was refused, asking for —"]
+    assert said(ada.get("/audit?refused=1")) == ["Refused: Eve asked for the workspace"]
     assert said(ada.get("/audit?from=2026-11-20")) == []
     assert said(ada.get("/audit?to=2026-11-18")) == []
     assert len(said(ada.get("/audit?from=2026-11-19&to=2026-11-19"))) > 5
@@ -311,35 +313,42 @@ def test_a_form_sent_from_another_site_leaves_an_entry_of_whose_browser_it_was(t
     assert refusals(team.context) == [(team.people["ada"].public_id, "request:from_elsewhere", None)]
 
 
+def with_a_second_door(team: Team, endpoint: str) -> Flask:
+    """The app with one more view: everybody enters it, and it reaches for a project in its transaction."""
+    app = create_app(team.context)
+
+    def reach(project_id: UUID) -> str:
+        def work(writing: Session, by: Actor) -> None:
+            audit.record(writing, by, Act.PROJECT_MADE)
+            access.fetch(writing, by.who(), Action.VIEW_PROJECT, Project, project_id)
+
+        guard.act(work)
+        return "reached"
+
+    app.add_url_rule(
+        "/reach/<uuid:project_id>", endpoint, guard.needs(Action.USE_OWN)(reach), methods=["POST"]
+    )
+    return app
+
+
 def test_a_refusal_inside_the_transaction_leaves_its_entry_and_nothing_else(team: Team) -> None:
-    """What was allowed at the door and no more when the work began."""
-    browser = team.browser("ada")
+    app = with_a_second_door(team, "pages.reach")
+    address = f"/reach/{team.project.public_id}"
+    assert Browser(app.test_client()).sign_in("bob").post(address).status_code == 200
+    eve = Browser(app.test_client()).sign_in("eve")
     before = len(entries(team.context))
-
-    class Between:
-        """Takes Ada's role away after the door, before the transaction."""
-
-        def __init__(self) -> None:
-            self.is_done = False
-
-        def __call__(self) -> int:
-            return NOW_MS
-
-    from devflow.web import guard
-
-    original = guard.act
-
-    def demote_first(work: Any) -> Any:
-        with team.context.database.writing() as session:
-            session.execute(update(Person).where(Person.name == "Ada").values(role=Role.DEVELOPER))
-        return original(work)
-
-    guard.act = demote_first  # type: ignore[assignment]
-    try:
-        assert browser.post("/projects", name="mine").status_code == 403
-    finally:
-        guard.act = original
+    assert eve.post(address).status_code == 404
     assert [entry.act for entry in entries(team.context)[before:]] == [Act.REFUSED]
+    assert refusals(team.context) == [(team.people["eve"].public_id, "project:view", team.project.public_id)]
+
+
+def test_a_program_that_is_refused_leaves_an_entry(team: Team) -> None:
+    client = with_a_second_door(team, "api.reach").test_client()
+    body = {"email": "eve@example.org", "password": build.PASSWORD}
+    token = client.post("/auth/login", json=body).get_json()["token"]
+    answer = client.post(f"/reach/{team.project.public_id}", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    assert refusals(team.context) == [(team.people["eve"].public_id, "project:view", team.project.public_id)]
 
 
 @pytest.fixture
@@ -390,14 +399,3 @@ def test_the_memory_of_refusals_is_bounded_by_people() -> None:
     (tries,) = found._tries.values()
     assert len(tries.noted) == MOST_AN_HOUR
     assert tries.left_out == 10_000 - MOST_AN_HOUR
-
-
-def test_a_program_that_is_refused_leaves_an_entry(tmp_path: Path, team: Team) -> None:
-    body = {"email": "eve@example.org", "password": build.PASSWORD, "deviceId": str(uuid4())}
-    client = team.app.test_client()
-    token = client.post("/auth/login", json=body).json["token"]  # type: ignore[index]
-    headers = {"Authorization": f"Bearer {token}"}
-    assert client.get("/sync/projects", headers=headers).status_code == 200
-    assert refusals(team.context) == []
-    with team.context.database.reading() as session:
-        assert session.get_one(Workspace, 1).audit_count == len(entries(team.context))

@@ -43,7 +43,7 @@ class Names:
 
     def what(self, subject: UUID | None, act: str) -> str:
         if subject is None:
-            return "\N{EM DASH}"
+            return gettext("the workspace") if act == Act.REFUSED else "\N{EM DASH}"
         former = gettext("a former member") if act.startswith("person.") else str(subject)
         return self.of(subject, former)
 
@@ -113,7 +113,7 @@ def _sentence(act: Act) -> str:
         case Act.TOKEN_REUSED:
             return gettext("A used token of %(who)s was shown again, on the PC %(it)s: its log-in was ended")
         case Act.REFUSED:
-            return gettext("%(who)s was refused, asking for %(it)s")
+            return gettext("%(who)s asked for %(it)s")
         case Act.TRAIL_READ:
             return gettext("%(who)s read what the trail has of %(it)s")
         case Act.TRAIL_EXPORTED:
