@@ -167,7 +167,14 @@ def begin(session: Session, by: Actor, calendar: Calendar) -> tuple[int, list[in
     workspace = session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
     workspace.events_since = max(workspace.events_since, end)
     counts: dict[str, int] = {str(row.public_id): row.events for row in found}
-    audit.record(session, by, Act.EVENTS_EXPIRED, before=end, events=sum(counts.values()), projects=counts)
+    audit.record(
+        session,
+        by,
+        Act.EVENTS_EXPIRED,
+        older_than=windows.day_of(end, calendar.zone),
+        events=sum(counts.values()),
+        projects=counts,
+    )
     return end, [row.id for row in found]
 
 

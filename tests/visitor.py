@@ -47,6 +47,7 @@ class Visitor:
     def set_up(self) -> None:
         path = self.server.setup_link().removeprefix(self.server.url)
         self.post(path, name="Alice", email=EMAIL, password=PASSWORD)
+        self.post("/retention", days="forever")  # the histories of tests are of any age
 
     def new_project(self, name: str) -> str:
         """The path of its page."""

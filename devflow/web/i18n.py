@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton, format_time
+from babel.dates import format_date, format_datetime, format_skeleton, format_time
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
@@ -26,7 +26,8 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    for form in (number, compact, duration, hours, day, weekday, month_day, month, moment, sentence):
+    forms = (number, compact, duration, hours, day, weekday, month_day, month, moment, instant, iso, sentence)
+    for form in forms:
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -115,6 +116,17 @@ def month_day(value: date) -> str:
 def month(value: date) -> str:
     """Nov 2026."""
     return format_skeleton("yMMM", value, locale=locale())
+
+
+def instant(at_ms: int) -> str:
+    """Nov 3, 2026, 15:30:12 in the workspace's zone."""
+    when = datetime.fromtimestamp(at_ms // 1_000, context().calendar.zone)
+    return format_datetime(when, "medium", tzinfo=context().calendar.zone, locale=locale())
+
+
+def iso(at_ms: int) -> str:
+    """2026-11-03T14:30:12Z, for ``<time datetime>``."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sentence(message: str) -> str:

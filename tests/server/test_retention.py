@@ -114,7 +114,7 @@ def test_a_run_leaves_one_entry_with_counts_and_one_without_work_leaves_none(wor
     with world.reading() as session:
         (entry,) = session.scalars(select(AuditEntry).filter_by(act=Act.EVENTS_EXPIRED))
         assert json.loads(entry.detail) == {
-            "before": at("2026-10-01"),
+            "older_than": "2026-10-01",
             "events": 4,
             "projects": {str(one.public_id): 3, str(two.public_id): 1},
         }

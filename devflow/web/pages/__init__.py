@@ -12,6 +12,7 @@ bp = Blueprint("pages", __name__)
 def init_app(app: Flask) -> None:
     from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
         account,
+        audit,
         devices,
         export,
         keys,
@@ -26,6 +27,7 @@ def init_app(app: Flask) -> None:
         person_account,
         project,
         project_members,
+        retention,
         roles,
         security,
         team,

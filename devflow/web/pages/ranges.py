@@ -52,7 +52,7 @@ def up_to(last_day: date | None) -> Range | None:
 def _between(query: Mapping[str, str]) -> Range:
     if "range" in query:
         raise Invalid("expected either range, or from and to, got both")
-    first, last = _day(query, "from"), _day(query, "to")
+    first, last = day(query, "from"), day(query, "to")
     if first > last:
         raise Invalid(f"expected from to be no later than to, got {first} and {last}")
     if last.year - first.year > MAX_YEARS:
@@ -60,14 +60,15 @@ def _between(query: Mapping[str, str]) -> Range:
     return Range(None, first, last)
 
 
-def _day(query: Mapping[str, str], name: str) -> date:
+def day(query: Mapping[str, str], name: str) -> date:
+    """The date in the address; raise Invalid for none, or one that no page shows."""
     given = query.get(name, "")
     try:
-        day = date.fromisoformat(given) if _ISO.fullmatch(given) else None
+        found = date.fromisoformat(given) if _ISO.fullmatch(given) else None
     except ValueError:
-        day = None
-    if day is None or not EARLIEST <= day <= LATEST:
+        found = None
+    if found is None or not EARLIEST <= found <= LATEST:
         raise Invalid(
             f"expected {name} as a date such as 2026-01-31, from {EARLIEST.year} on, got {given[:40]!r}"
         )
-    return day
+    return found
