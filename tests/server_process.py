@@ -25,7 +25,8 @@ ATTEMPTS: Final = 5
 class ServerProcess:
     """A server on one database, one data folder and, once started, one address for good.
 
-    ``environ`` holds further settings. ``log`` is the file of all it ever printed.
+    ``environ`` holds further settings. ``log`` is the file of all it ever printed, ``exit_code``
+    how a start ended that did not go well.
     """
 
     def __init__(self, database_url: str, data_dir: Path, environ: Mapping[str, str] | None = None) -> None:
@@ -35,6 +36,7 @@ class ServerProcess:
         self.log = data_dir / "server.log"
         self.port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self.exit_code: int | None = None
 
     @property
     def url(self) -> str:
@@ -57,6 +59,7 @@ class ServerProcess:
             self._process = self._spawn()
             if self._wait(began):
                 return
+            self.exit_code = self._process.poll()
             self.kill()
             # Somebody may have taken the port since we looked; nothing else is worth another try.
             if chosen or "in use" not in self._printed(began):
