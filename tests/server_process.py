@@ -27,7 +27,7 @@ class ServerProcess:
     """A server on one database, one data folder and, once started, one address for good.
 
     ``environ`` holds further settings; with a certificate it speaks TLS. ``log`` is the file of all
-    it ever printed.
+    it ever printed, ``exit_code`` how a start ended that did not go well.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class ServerProcess:
         self.log = data_dir / "server.log"
         self.port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self.exit_code: int | None = None
 
     @property
     def url(self) -> str:
@@ -66,6 +67,7 @@ class ServerProcess:
             self._process = self._spawn()
             if self._wait(began):
                 return
+            self.exit_code = self._process.poll()
             self.kill()
             # Somebody may have taken the port since we looked; nothing else is worth another try.
             if chosen or "in use" not in self._printed(began):

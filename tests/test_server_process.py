@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import os
 import socket
 import time
 from pathlib import Path
@@ -84,6 +85,57 @@ def test_the_server_does_not_say_which_version_it_is(server: ServerProcess) -> N
         answer = requests.get(server.url + address, timeout=10)
         assert not re.search(r"\d", answer.headers["Server"])
         assert "X-Powered-By" not in answer.headers
+
+
+def test_the_first_start_says_once_where_the_secret_is_and_a_start_without_it_ends_with_1(
+    tmp_path: Path,
+) -> None:
+    server = ServerProcess(f"sqlite:///{tmp_path / 'devflow.db'}", tmp_path / "data")
+    server.start()
+    file = tmp_path / "data" / "secret.key"
+    assert (file.stat().st_mode & 0o777, len(file.read_bytes())) == (0o600, 32)
+    assert server.stop() == 0
+    server.start()
+    assert server.stop() == 0
+    assert server.printed().count(f"Made the secret {file}. Back it up now") == 1
+    file.rename(tmp_path / "elsewhere")
+    refused(server, f"expected the secret that this database was made with, in {file} or as ")
+    assert not file.exists()
+    server.environ["DEVFLOW_SECRET_KEY"] = "please-change-me-to-32-random-letters"
+    refused(server, "DEVFLOW_SECRET_KEY: expected a secret of your own")
+
+
+def test_a_secret_that_others_may_read_or_that_is_another_ones_stops_the_start(tmp_path: Path) -> None:
+    server = ServerProcess(f"sqlite:///{tmp_path / 'devflow.db'}", tmp_path / "data")
+    server.start()
+    assert server.stop() == 0
+    file = tmp_path / "data" / "secret.key"
+    file.chmod(0o644)
+    refused(server, "got mode 644; chmod 600 it")
+    file.chmod(0o600)
+    file.write_bytes(os.urandom(32))
+    refused(server, "got another one from ")
+
+
+def test_the_secret_is_changed_by_moving_its_file_away(tmp_path: Path) -> None:
+    server = ServerProcess(f"sqlite:///{tmp_path / 'devflow.db'}", tmp_path / "data")
+    server.start()
+    assert server.stop() == 0
+    file = tmp_path / "data" / "secret.key"
+    file.rename(file.with_name("secret.key.old"))
+    server.start()
+    assert f"sealed under {file}; the secret from {file}.old is no longer needed" in server.printed()
+    assert server.stop() == 0
+
+
+def refused(server: ServerProcess, sentence: str) -> None:
+    """A start ends with exit code 1 and one line that says why."""
+    began = len(server.printed())
+    with pytest.raises(RuntimeError):
+        server.start()
+    (line,) = [line for line in server.printed()[began:].splitlines() if "devflow" in line]
+    assert line.startswith("devflow cannot start: ") and sentence in line
+    assert server.exit_code == 1
 
 
 def identity(server: ServerProcess) -> str:

@@ -179,11 +179,10 @@ def test_what_holds_secrets_does_not_show_them(settings: Settings) -> None:
     context = Context.open(given)
     shown = f"{context!r} {context} {context.vault!r} {context.vault.ring!r} {given!r} {secret.find(given)!r}"
     ring = context.vault.ring
-    held: list[str | bytes] = [GOOD, OTHER, (settings.data_path / "secret.key").read_bytes()]
+    held = [GOOD.encode(), OTHER.encode(), (settings.data_path / "secret.key").read_bytes()]
     held += [*ring.fields.values(), *ring.tokens.values(), ring.hashes]
     for each in held:
-        forms = (each,) if isinstance(each, str) else (each.hex(), repr(each)[2:-1])
-        assert not any(form in shown for form in forms)
+        assert each.hex() not in shown and repr(each)[2:-1] not in shown
     assert "Vault(" in shown and "zone" in shown
     context.database.close()
 
