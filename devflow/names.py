@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from typing import Final
 
@@ -13,6 +14,8 @@ MAX_NAME: Final = 100
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
 # Emoji of families and professions, and scripts such as Persian, need these two.
 _JOINERS: Final = frozenset("\u200c\u200d")
+MAX_MARKS: Final = 6
+"""How many accents may stand on one letter; more of them run over the lines above and below."""
 
 
 def plain_name(given: str) -> str:
@@ -23,4 +26,12 @@ def plain_name(given: str) -> str:
     hidden = sorted({c for c in name if unicodedata.category(c) in _HIDDEN and c not in _JOINERS})
     if hidden:
         raise Invalid(f"expected a name without invisible characters, got one with U+{ord(hidden[0]):04X}")
+    if _most_marks(name) > MAX_MARKS:
+        raise Invalid(f"expected at most {MAX_MARKS} accents on a letter, got {_most_marks(name)}")
     return name
+
+
+def _most_marks(name: str) -> int:
+    """The longest run of combining marks."""
+    runs = itertools.groupby(name, lambda c: unicodedata.category(c) in ("Mn", "Me"))
+    return max((len(list(run)) for is_mark, run in runs if is_mark), default=0)

@@ -83,7 +83,13 @@ def test_a_new_project_has_its_maker_as_member_and_shows_the_commands(team: Team
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("", "1 to 100"), ("x" * 101, "1 to 100"), ("atlas", "no project has yet"), ("a\0b", "invisible")],
+    [
+        ("", "1 to 100"),
+        ("x" * 101, "1 to 100"),
+        ("atlas", "no project has yet"),
+        ("a\0b", "invisible"),
+        ("Z" + "\u0353" * 7, "6 accents"),
+    ],
 )
 def test_a_bad_project_name_is_kept_beside_the_message(team: Team, name: str, said: str) -> None:
     answer = team.browser("ada").post("/projects", name=name)

@@ -1,0 +1,377 @@
+"""Hostile text everywhere, in a real Chromium: it shows as text, on every page there is.
+
+New pages and new columns are met without a change here: pages by the routes, columns by the tables.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import pytest
+from flask import Flask, render_template_string, request
+from jinja2 import ChoiceLoader, DictLoader
+from playwright.sync_api import Browser, Error, Page, Request, expect
+
+from devflow.web import guard
+from tests import build, hostile
+from tests.browsing import Team, serving
+from tests.hostile import STRINGS
+from tests.routes import Route, ids, routes
+
+ROOT: Final = Path(__file__).parent.parent.parent
+PHONE: Final = {"width": 390, "height": 844}
+# What a browser asks for by itself beside the address it was sent to.
+ASSETS: Final = "/static/"
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass
+class Watched:
+    """A signed-in tab on a phone, and all that went on in it since it was last looked at."""
+
+    page: Page
+    site: str
+    notes: list[str] = field(default_factory=list)
+    expected: str = ""
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self.note(message.type == "error", message.text))
+        self.page.on("pageerror", lambda error: self.notes.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.notes.append(f"dialog: {dialog.message}"))
+        self.page.on("request", self.note_request)
+
+    def note(self, is_wrong: bool, text: str) -> None:
+        # Pages of errors are looked at too; the browser's policy and scripts are what counts.
+        if is_wrong and "the server responded with a status of" not in text:
+            self.notes.append(text)
+
+    def note_request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        is_ours = request.url.startswith(self.site) and (
+            parts.path.startswith(ASSETS)
+            or parts.path == urlsplit(self.expected).path
+            or request.redirected_from is not None
+        )
+        if not is_ours and parts.scheme != "data":
+            self.notes.append(f"asked for {request.url}")
+
+    def open(self, address: str) -> list[str]:
+        """What is wrong with the page; nothing, if all is well."""
+        self.expected = address
+        try:
+            self.page.goto(self.site + address)
+        except Error as error:
+            if "Download is starting" not in error.message:
+                raise
+        return self.wrongs()
+
+    def wrongs(self) -> list[str]:
+        try:
+            found: list[str] = self.page.evaluate(_WRONGS, [hostile.MARK, hostile.PRODUCT])
+        except Error as error:
+            found = [f"the page went away: {error.message}"]
+        found, self.notes = found + self.notes, []
+        return found
+
+
+@contextmanager
+def tab(browser: Browser, site: str) -> Iterator[Watched]:
+    context = browser.new_context(locale="en-GB", viewport=PHONE)  # type: ignore[arg-type]
+    context.set_default_timeout(20_000)
+    yield Watched(context.new_page(), site)
+    context.close()
+
+
+def sign_in(watched: Watched, name: str) -> None:
+    page = watched.page
+    page.goto(f"{watched.site}/sign-in")
+    page.get_by_label("E-mail").fill(f"{name}@example.org")
+    page.get_by_label("Password").fill(build.PASSWORD)
+    page.locator("main button").click()
+    expect(page.locator("form.who")).to_be_visible()
+    watched.wrongs()
+
+
+def pages(team: Team) -> list[Route]:
+    """Every page there is, once for each thing it can be about."""
+    with team.world.reading() as session:
+        found = routes(team.app, ids(session))
+        return [route for route in found if route.method == "GET" and route.endpoint.startswith("pages.")]
+
+
+def worth_opening(team: Team, name: str | None) -> Iterator[Route]:
+    """The pages without those that this one may not see; of each kind of them the first."""
+    client = team.browser(name)
+    refused = set()
+    for route in pages(team):
+        is_shown = client.get(route.address).status_code == 200
+        if is_shown or route.endpoint not in refused:
+            yield route
+        if not is_shown:
+            refused.add(route.endpoint)
+
+
+@pytest.fixture
+def planted(team: Team) -> Team:
+    """A team all of whose texts are hostile."""
+    hostile.populate(team)
+    hostile.plant(team)
+    return team
+
+
+def test_every_column_is_known_to_hold_text_or_none() -> None:
+    assert hostile.binary_columns() == hostile.SEALED | hostile.NO_TEXT
+    columns = {str(column) for column in hostile.text_columns()}
+    assert {"people.name", "projects.name", "teams.name", "devices.name", "sessions.browser"} <= columns
+    assert not columns & set(hostile.OUR_WORDS)
+
+
+def test_hostile_text_is_text_on_every_page(planted: Team, browser: Browser) -> None:
+    shown = ""
+    wrongs: dict[tuple[str | None, str], list[str]] = {}
+    with serving(planted.app) as site:
+        for name in (None, "bob", "ada"):
+            with tab(browser, site) as watched:
+                if name is not None:
+                    sign_in(watched, name)
+                for route in worth_opening(planted, name):
+                    wrongs[name, route.address] = watched.open(route.address)
+                    shown += watched.page.evaluate("document.body.textContent")
+    assert {where: found for where, found in wrongs.items() if found} == {}
+    for text in STRINGS:
+        assert " ".join(text.split()) in " ".join(shown.split()), "names were on the pages at all"
+
+
+def test_hostile_text_in_an_address_is_text(planted: Team, browser: Browser) -> None:
+    names = {"from", "to"} | {
+        name
+        for file in (ROOT / "devflow" / "web").rglob("*.py")
+        for name in re.findall(r'(?:args|query)\.get\(\s*"(\w+)"', file.read_text())
+    }
+    assert {"next", "range"} <= names
+    first = {route.endpoint: route.address for route in pages(planted)}
+    with serving(planted.app) as site, tab(browser, site) as watched:
+        for text in hostile.TOGETHER:
+            assert watched.open(f"/{quote(text, safe='')}") == [], text
+            assert watched.open(f"/setup/{quote(text, safe='')}") == [], text
+            assert watched.open(f"/sign-in?{urlencode({'next': text})}") == [], text
+        sign_in(watched, "bob")
+        for address in first.values():
+            for name in sorted(names):
+                for text in hostile.TOGETHER:
+                    assert watched.open(f"{address}?{urlencode({name: text})}") == [], (address, name, text)
+
+
+def test_hostile_text_in_a_form_comes_back_as_text(team: Team, browser: Browser) -> None:
+    """Each form is sent with the strings in all its fields, and taken or refused."""
+    with serving(team.app) as site:
+        for name in (None, "ada"):
+            with tab(browser, site) as watched:
+                if name is not None:
+                    sign_in(watched, name)
+                sent = [each for page in pages(team) for each in _send_forms(watched, page, name)]
+                assert sent, name
+
+
+def _send_forms(watched: Watched, route: Route, name: str | None) -> Iterator[str]:
+    page = watched.page
+    watched.open(route.address)
+    for number in range(page.evaluate(f"{_FORMS}.length")):
+        for text in hostile.TOGETHER:
+            watched.open(route.address)
+            if page.evaluate(f"{_FORMS}.length") <= number:
+                break  # what was sent took the form away
+            watched.expected = page.evaluate(f"{_FORMS}[{number}].action")
+            with page.expect_navigation():
+                page.evaluate(_SEND, [number, text])
+            assert watched.wrongs() == [], (name, route, text)
+            yield page.url
+            if name is not None and page.locator("form.who").count() == 0:
+                sign_in(watched, name)
+
+
+def test_what_is_downloaded_is_no_page_and_no_formula(planted: Team) -> None:
+    for name in ("bob", "ada"):
+        browser = planted.browser(name)
+        for route in pages(planted):
+            answer = browser.get(route.address)
+            if answer.mimetype == "text/html" or answer.status_code != 200:
+                continue
+            assert answer.headers["Content-Disposition"].startswith("attachment"), route
+            assert answer.mimetype in ("text/csv", "application/json", "application/x-ndjson"), route
+            if answer.mimetype == "text/csv":
+                cells = [cell for row in csv.reader(io.StringIO(answer.text)) for cell in row]
+                assert not [cell for cell in cells if cell.startswith(FORMULA)], route
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in STRINGS if hostile.MARK in text and text.lstrip("\"'>").startswith("<")]
+)
+def test_one_careless_template_would_be_found(team: Team, browser: Browser, text: str) -> None:
+    """The test of the test: a name that a template does not escape."""
+    project = team.world.project(text, team.people["bob"])
+    careless(team.app, "project/page.html", "<h1>{{ project.name }}</h1>", "<h1>{{ project.name|safe }}</h1>")
+    with serving(team.app) as site, tab(browser, site) as watched:
+        sign_in(watched, "bob")
+        assert watched.open(f"/projects/{project.public_id}") != []
+
+
+@pytest.mark.parametrize(
+    ("template", "before", "after", "text", "found"),
+    [
+        (
+            "project/page.html",
+            "{{ project.name }}</h1>",
+            "{{ nonce() and project.name|safe }}</h1>",
+            "W" * 100,
+            None,
+        ),
+        ("project/page.html", "<h1>{{", "<h1 class=figure-row><span>W</span>{{", "W" * 100, None),
+        ("project/page.html", "<h1>", '<h1 title="{{ project.name|safe }}">', STRINGS[3], "an attribute"),
+        (
+            "project/page.html",
+            "<h1>",
+            '<h1><a href="{{ project.name }}">x</a>',
+            STRINGS[10],
+            "a script in a link",
+        ),
+        ("project/page.html", "<h1>", "<h1><img src='{{ project.name }}'>", "/hacked", "asked for"),
+        ("project/page.html", "<h1>", "<h1>{{ 7919 * 7919 }}", "x", "a template was run"),
+        ("project/page.html", "<h1>", "<h1><code>{{ project.name * 3 }}</code>", "a", None),
+        ("project/page.html", "<h1>", "<table><td>{{ project.name }}</table><h1>", "W" * 100, "wider than"),
+    ],
+)
+def test_each_kind_of_harm_would_be_found(
+    team: Team, browser: Browser, template: str, before: str, after: str, text: str, found: str | None
+) -> None:
+    project = team.world.project(text, team.people["bob"])
+    careless(team.app, template, before, after)
+    with serving(team.app) as site, tab(browser, site) as watched:
+        sign_in(watched, "bob")
+        wrongs = watched.open(f"/projects/{project.public_id}")
+        assert any(found in wrong for wrong in wrongs) if found else wrongs == [], wrongs
+
+
+INJECTED: Final = {
+    "hx": '<p hx-get="/hacked" hx-trigger="load">x</p>',
+    "data-hx": '<p data-hx-get="/hacked" data-hx-trigger="load">x</p>',
+    "a made-up nonce": '<p hx-get="/hacked" hx-trigger="load" hx-nonce="x">x</p>',
+    "an empty nonce": '<p hx-get="/hacked" hx-trigger="load" hx-nonce="">x</p>',
+    "inherited": '<p hx-get:inherited="/hacked"><b hx-trigger="load">x</b></p>',
+    "a script": "<script>fetch('/hacked')</script>",
+    "a handler": "<img src=data:, onerror=\"fetch('/hacked')\">",
+    "an htmx handler": "<p hx-on:htmx:after:init=\"fetch('/hacked')\">x</p>",
+}
+
+
+@pytest.mark.parametrize("raw", INJECTED.values(), ids=INJECTED.keys())
+def test_injected_markup_without_the_nonce_does_nothing(team: Team, browser: Browser, raw: str) -> None:
+    """The last line of defence, if a template should ever be careless; in a page and in a fragment."""
+    assert asked_after(team, browser, raw) == []
+
+
+def test_htmx_would_run_injected_markup_with_the_nonce_or_without_its_guard(
+    team: Team, browser: Browser
+) -> None:
+    with_nonce = '<p hx-get="/hacked" hx-trigger="load" hx-nonce="{{ nonce() }}">x</p>'
+    assert len(asked_after(team, browser, with_nonce)) == 2
+    unguarded = team.under()
+    careless(unguarded.app, "base.html", ', "vendor/hx-csp-4.0.1.min.js"', "")
+    assert len(asked_after(unguarded, browser, INJECTED["hx"])) == 2
+
+
+def asked_after(team: Team, browser: Browser, raw: str) -> list[str]:
+    """The requests that markup makes, put raw into a page and into a fragment that htmx fetches.
+
+    The guard is loaded last and late, as on a slow line.
+    """
+
+    def injected() -> str:
+        return render_template_string(_UNSAFE.replace("RAW", raw))
+
+    def come_late() -> None:
+        if "hx-csp" in request.path:
+            time.sleep(0.3)
+
+    app = team.app
+    app.before_request(come_late)
+    app.add_url_rule("/unsafe", "pages.unsafe", guard.public("a test's own")(injected))
+    with serving(app) as site, tab(browser, site) as watched:
+        page = watched.page
+        asked: list[str] = []
+        page.on("request", lambda sent: asked.append(urlsplit(sent.url).path))
+        # What stands after the markup and may ask does so after it.
+        with page.expect_request("**/after"):
+            page.goto(f"{site}/unsafe")
+        page.evaluate("window.stayed = true")
+        with page.expect_request("**/after"):
+            page.locator("#again").click()
+        assert page.evaluate("window.stayed") is True
+        assert asked.count("/unsafe") == 2
+        return [path for path in asked if path == hostile.ASKED]
+
+
+def careless(app: Flask, template: str, before: str, after: str) -> None:
+    """Change a template of the app's, before it is first used."""
+    source = (ROOT / "templates" / template).read_text()
+    assert source.count(before) == 1, (template, before)
+    assert app.jinja_loader is not None
+    changed: Any = ChoiceLoader([DictLoader({template: source.replace(before, after)}), app.jinja_loader])
+    app.jinja_env.loader = changed
+    app.jinja_env.cache.clear()  # type: ignore[union-attr]
+
+
+_UNSAFE: Final = """{% extends "base.html" %}
+{% block main %}
+<h1>Unsafe</h1>
+<a id="again" href="/unsafe" hx-get="/unsafe" hx-target="#main" hx-select="#main"
+   hx-nonce="{{ nonce() }}">again</a>
+RAW
+<p hx-get="/after" hx-trigger="load" hx-swap="none" hx-nonce="{{ nonce() }}"></p>
+{% endblock %}"""
+
+_WRONGS: Final = """([mark, product]) => {
+  const wrongs = [];
+  const nonce = document.querySelector("script[nonce]")?.nonce;
+  const isCode = (name) => name.startsWith("on") || name.startsWith("hx-on");
+  for (const element of document.querySelectorAll("*")) {
+    const names = element.getAttributeNames();
+    if (names.includes(mark)) wrongs.push(`an element of ours: ${mark}`);
+    for (const name of names) {
+      if (isCode(name)) wrongs.push(`an attribute that is code: ${name}`);
+      if (/^(data-)?hx-/.test(name) && element.getAttribute("hx-nonce") !== nonce) {
+        wrongs.push(`htmx without the nonce: ${name}`);
+      }
+      if (/^\\s*(javascript|vbscript|data:text)/i.test(element.getAttribute(name)) && name !== "value") {
+        if (["href", "src", "action", "formaction", "data", "xlink:href"].includes(name)) {
+          wrongs.push(`a script in a link: ${name}`);
+        }
+      }
+    }
+  }
+  if (document.body.innerText.includes(product)) wrongs.push("a template was run");
+  const width = document.documentElement.scrollWidth;
+  if (width > innerWidth) wrongs.push(`wider than the screen: ${width}`);
+  return wrongs;
+}"""
+_TEXT: Final = "input:is([type=text], [type=email], [type=search], [type=date], :not([type])), textarea"
+_FORMS: Final = f"[...document.forms].filter((form) => form.querySelector(`{_TEXT}`))"
+_SEND: Final = f"""([number, text]) => {{
+  const form = {_FORMS}[number];
+  const fixed = "[type=hidden], [type=checkbox], [type=radio]";
+  for (const input of form.querySelectorAll(`input:not(${{fixed}}), textarea`)) {{
+    if (input.tagName === "INPUT") input.type = "text";
+    input.removeAttribute("maxlength");
+    input.value = text;
+  }}
+  HTMLFormElement.prototype.submit.call(form);
+}}"""
