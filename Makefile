@@ -49,10 +49,6 @@ run: .venv/.run ## Run the server on http://127.0.0.1:8080 with its data in .run
 bench: setup ## Measure what the documentation gives numbers for.
 	@for each in import_speed local_event sealing compare_with_git; do echo "== $$each"; $(BIN)/python -m bench.$$each; done
 
-.PHONY: soak
-soak: setup ## Run the tests that take minutes: full sizes, kills, load.
-	$(BIN)/pytest tests/soak
-
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
 	$(BIN)/python docs/settings.py

@@ -122,7 +122,7 @@ def populate(team: Team) -> None:
     bob = team.people["bob"]
     for number, member in enumerate(members):
         world.team(f"team {number}", {bob: Role.MANAGER, member: Role.DEVELOPER})
-        world.project(f"project {number}", bob, member, role=Role.MANAGER)
+        world.project(f"project {number}", bob, member, roles={bob: Role.MANAGER, member: Role.MANAGER})
     events: list[tuple[int, wire.EventData]] = []
     for number, text in enumerate(STRINGS):
         at = build.NOW_MS - number * build.MINUTE_MS

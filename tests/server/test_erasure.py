@@ -37,9 +37,9 @@ from devflow.models import (
     TeamMember,
 )
 from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, Member, World, commit, saved
-from tests.server.test_accounts import issue
 from tests.server.test_concurrency import add_authors, wait_for_a_lock
 from tests.server.test_links import act, later, make_reset, trail
+from tests.server.test_tokens import issue
 
 NAME = "Quetzalcoatlina"
 

@@ -69,7 +69,7 @@ def test_only_who_may_make_projects_makes_one_and_manages_it(world: World) -> No
 
 def test_what_a_removed_member_sends_is_refused_from_the_next_batch_on(world: World) -> None:
     mo, bob, eve = world.person("Mo"), world.person("Bob"), world.person("Eve")
-    atlas = world.project("atlas", mo, bob, role=Role.MANAGER)
+    atlas = world.project("atlas", mo, bob, roles={mo: Role.MANAGER, bob: Role.MANAGER})
     assert send(world, bob, atlas) == []
     act(world, mo, lambda s, by: groups.remove(s, by, Project, atlas.public_id, bob.public_id))
     assert send(world, bob, atlas) == send(world, eve, atlas) == [ErrorCode.PROJECT]
@@ -93,7 +93,7 @@ def test_a_project_is_deleted_only_by_its_name(world: World, typed: str) -> None
 
 def test_a_project_is_deleted_by_an_admin_alone(world: World) -> None:
     mo, bob, eve = (someone(world, name, Role.MANAGER) for name in ("Mo", "Bob", "Eve"))
-    atlas = world.project("atlas", mo, role=Role.MANAGER)
+    atlas = world.project("atlas", mo, roles={mo: Role.MANAGER})
     with world.database.writing() as session:
         session.add(ProjectMember(project_id=atlas.id, person_id=bob.id, role=Role.LEAD))
     for who in (mo, bob, eve):

@@ -145,6 +145,11 @@ DOORS: Final[dict[str, Door]] = {
     "POST /devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),
     "GET /keys": ADMIN,
     "POST /keys": ADMIN,
+    "GET /audit": ADMIN,
+    "GET /audit/export.csv": ADMIN,
+    "GET /audit/export.jsonl": ADMIN,
+    "GET /retention": ADMIN,
+    "POST /retention": ADMIN,
     # Teams
     "GET /teams": OWN,
     "POST /teams": Door(f"{MANAGERS} ada"),
@@ -247,7 +252,7 @@ def open_town(original: Path, folder: Path) -> Town:
 def things(session: Session, people: dict[str, Member]) -> dict[str, tuple[UUID, UUID]]:
     """What a name in an address stands for: the red one and the blue one."""
 
-    def named(kind: type[Project | Team], names: dict[str, str]) -> tuple[UUID, UUID]:
+    def named(kind: Any, names: dict[str, str]) -> tuple[UUID, UUID]:
         found = {row.name: row.public_id for row in session.scalars(select(kind))}
         return found[names["red"]], found[names["blue"]]
 

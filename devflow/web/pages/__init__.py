@@ -19,6 +19,7 @@ def init_app(app: Flask) -> None:
         links,
         me,
         my_devices,
+        nav,
         overview,
         own_account,
         pair,
@@ -34,5 +35,5 @@ def init_app(app: Flask) -> None:
         teams,
     )
 
-    app.jinja_env.globals["version"] = __version__
+    app.jinja_env.globals.update(version=__version__, nav=nav)
     app.register_blueprint(bp)

@@ -112,6 +112,108 @@ def _sentence(act: Act) -> str:
             return gettext("A program of %(who)s renewed its tokens, on the PC %(it)s")
         case Act.TOKEN_REUSED:
             return gettext("A used token of %(who)s was shown again, on the PC %(it)s: its log-in was ended")
+        case Act.SECRET_CHANGED:
+            return gettext("%(who)s sealed the keys under another secret")
+        case Act.KEY_ROTATED:
+            return gettext("%(who)s made a new key")
+        case Act.KEY_DELETED:
+            return gettext("%(who)s deleted a key that nothing was sealed with any more")
+        case Act.SIGN_IN_REFUSED:
+            return gettext("Somebody was not let in as %(it)s")
+        case Act.CODE_AWAITED:
+            return gettext("Somebody showed the password of %(it)s, and no code yet")
+        case Act.CONFIRMATION_REFUSED:
+            return gettext("%(who)s gave a wrong password to confirm something")
+        case Act.PASSWORD_CHANGED:
+            return gettext("%(who)s changed the own password")
+        case Act.SECOND_FACTOR_OFFERED:
+            return gettext("%(who)s began to set up a second factor")
+        case Act.SECOND_FACTOR_ON:
+            return gettext("%(who)s switched the second factor on")
+        case Act.SECOND_FACTOR_OFF:
+            return gettext("%(who)s switched the second factor off")
+        case Act.RECOVERY_CODES_MADE:
+            return gettext("%(who)s made new recovery codes")
+        case Act.RECOVERY_CODE_USED:
+            return gettext("%(who)s signed in with a recovery code")
+        case Act.SESSION_ENDED:
+            return gettext("%(who)s ended a browser session")
+        case Act.SESSIONS_ENDED:
+            return gettext("%(who)s ended the other browser sessions")
+        case Act.PROJECT_RENAMED:
+            return gettext("%(who)s renamed the project %(it)s")
+        case Act.PROJECT_DELETED:
+            return gettext("%(who)s deleted the project %(it)s")
+        case Act.PROJECT_PURGED:
+            return gettext("%(who)s emptied the deleted project %(it)s")
+        case Act.PROJECT_MEMBER_ADDED:
+            return gettext("%(who)s added somebody to the project %(it)s")
+        case Act.PROJECT_MEMBER_ROLE:
+            return gettext("%(who)s changed somebody's role in the project %(it)s")
+        case Act.PROJECT_MEMBER_REMOVED:
+            return gettext("%(who)s removed somebody from the project %(it)s")
+        case Act.PROJECT_MEMBER_LEFT:
+            return gettext("%(who)s left the project %(it)s")
+        case Act.TEAM_MADE:
+            return gettext("%(who)s made the team %(it)s")
+        case Act.TEAM_RENAMED:
+            return gettext("%(who)s renamed the team %(it)s")
+        case Act.TEAM_DELETED:
+            return gettext("%(who)s deleted the team %(it)s")
+        case Act.TEAM_MEMBER_ADDED:
+            return gettext("%(who)s added somebody to the team %(it)s")
+        case Act.TEAM_MEMBER_ROLE:
+            return gettext("%(who)s changed somebody's role in the team %(it)s")
+        case Act.TEAM_MEMBER_REMOVED:
+            return gettext("%(who)s removed somebody from the team %(it)s")
+        case Act.TEAM_MEMBER_LEFT:
+            return gettext("%(who)s left the team %(it)s")
+        case Act.PERSON_RENAMED:
+            return gettext("%(who)s changed the own name")
+        case Act.ROLE_CHANGED:
+            return gettext("%(who)s changed the role of %(it)s")
+        case Act.PERSON_DEACTIVATED:
+            return gettext("%(who)s deactivated %(it)s")
+        case Act.PERSON_REACTIVATED:
+            return gettext("%(who)s let %(it)s in again")
+        case Act.SECOND_FACTOR_DROPPED:
+            return gettext("%(who)s switched the second factor of %(it)s off")
+        case Act.RESET_MADE:
+            return gettext("%(who)s made a link for a new password of %(it)s")
+        case Act.PASSWORD_RESET:
+            return gettext("A new password was set for %(it)s by a link")
+        case Act.INVITATION_MADE:
+            return gettext("%(who)s made an invitation")
+        case Act.INVITATION_WITHDRAWN:
+            return gettext("%(who)s withdrew an invitation")
+        case Act.INVITATION_ACCEPTED:
+            return gettext("%(it)s accepted an invitation")
+        case Act.DELETION_ASKED:
+            return gettext("%(who)s asked to be deleted")
+        case Act.DELETION_WITHDRAWN:
+            return gettext("%(who)s no longer wants to be deleted")
+        case Act.DELETION_CONFIRMED:
+            return gettext("%(who)s confirmed the deletion of %(it)s")
+        case Act.PERSON_ERASED:
+            return gettext("%(who)s erased %(it)s")
+        case Act.PERSON_VIEWED:
+            return gettext("%(who)s looked at the days of %(it)s")
+        case Act.DATA_EXPORTED:
+            return gettext("%(who)s exported the data of %(it)s")
+        case Act.DEVICE_RENAMED:
+            return gettext("%(who)s renamed the PC %(it)s")
+        case Act.DEVICE_REVOKED:
+            return gettext("%(who)s revoked the PC %(it)s")
+        case Act.DEVICE_READMITTED:
+            return gettext("%(who)s let the revoked PC %(it)s in again")
+        case Act.PAIRING_STARTED:
+            return gettext("A PC asked to be paired")
+        case Act.PAIRING_APPROVED:
+            return gettext("%(who)s approved the pairing of the PC %(it)s")
+        case Act.PAIRING_DENIED:
+            return gettext("%(who)s denied the pairing of a PC")
+        case Act.TOKENS_ENDED:
+            return gettext("%(who)s signed a program out, on the PC %(it)s")
         case Act.REFUSED:
             return gettext("%(who)s asked for %(it)s")
         case Act.TRAIL_READ:
