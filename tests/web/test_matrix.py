@@ -70,6 +70,7 @@ class Door:
 ANYBODY: Final = Door(EVERYBODY, EVERYBODY, strangers=True)
 GUESSED_LINK: Final = replace(ANYBODY, answer=404)
 OWN: Final = Door(EVERYBODY)
+NOTHING_YET: Final = replace(OWN, answer=404)  # to withdraw, or to confirm
 ADMIN: Final = Door("ada")
 EVERY_ADMIN: Final = Door("ada", "ada")
 
@@ -102,13 +103,13 @@ DOORS: Final[dict[str, Door]] = {
     "GET /me/account": OWN,
     "POST /me/account/name": OWN,
     "POST /me/account/deletion": OWN,
-    "POST /me/account/deletion/withdraw": OWN,
+    "POST /me/account/deletion/withdraw": NOTHING_YET,
     "GET /me/as-seen-by/<uuid:viewer_id>": Door("sue dan max", "dov mia"),
     "GET /me/security": OWN,
     "POST /me/security/password": OWN,
-    "GET /me/security/second-factor": OWN,
+    "GET /me/security/second-factor": NOTHING_YET,
     "POST /me/security/second-factor": OWN,
-    "POST /me/security/second-factor/on": OWN,
+    "POST /me/security/second-factor/on": NOTHING_YET,
     "POST /me/security/second-factor/off": OWN,
     "POST /me/security/recovery-codes": OWN,
     "POST /me/security/sessions/<uuid:session_id>/end": Door("sue", "dov"),
@@ -127,7 +128,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /auth/devices": OWN,
     "POST /auth/devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),
     "POST /account/deletion": OWN,
-    "DELETE /account/deletion": OWN,
+    "DELETE /account/deletion": NOTHING_YET,
     # People
     "GET /people": ADMIN,
     "GET /people/<uuid:person_id>": Door("sue lea max", "dov leo mia"),
@@ -146,8 +147,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /keys": ADMIN,
     "POST /keys": ADMIN,
     "GET /audit": ADMIN,
-    "GET /audit/export.csv": ADMIN,
-    "GET /audit/export.jsonl": ADMIN,
+    "GET /audit/export.<form>": ADMIN,
     "GET /retention": ADMIN,
     "POST /retention": ADMIN,
     # Teams
@@ -156,7 +156,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /teams/<uuid:team_id>": Door(f"{RED} ada", f"{BLUE} ada"),
     "POST /teams/<uuid:team_id>/name": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/delete": Door("max ada", "mia ada"),
-    "POST /teams/<uuid:team_id>/leave": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /teams/<uuid:team_id>/leave": Door(RED, BLUE),
     "POST /teams/<uuid:team_id>/members": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/members/<uuid:member_id>/role": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/members/<uuid:member_id>/remove": Door("max ada", "mia ada"),
@@ -166,12 +166,14 @@ DOORS: Final[dict[str, Door]] = {
     "GET /projects/<uuid:project_id>/members": Door(f"{RED} ada", f"{BLUE} ada"),
     "POST /projects/<uuid:project_id>/name": Door("max ada", "mia ada"),
     "POST /projects/<uuid:project_id>/delete": EVERY_ADMIN,
-    "POST /projects/<uuid:project_id>/leave": Door(f"{RED} ada", f"{BLUE} ada"),
+    "POST /projects/<uuid:project_id>/leave": Door(RED, BLUE),
     "POST /projects/<uuid:project_id>/members": Door("max ada", "mia ada"),
     "POST /projects/<uuid:project_id>/members/<uuid:member_id>/role": Door("max ada", "mia ada"),
     "POST /projects/<uuid:project_id>/members/<uuid:member_id>/remove": Door("max ada", "mia ada"),
 }
 NOWHERE: Final = UUID("00000000-0000-4000-8000-000000000000")
+# What stands in an address and is nobody's.
+PLAIN: Final = {"filename": "icon.svg", "form": "csv"}
 JSON_BODIES: Final[dict[str, Any]] = {
     "PUT /sync/authors": {"authors": ["ab" * 16]},
 }
@@ -188,6 +190,14 @@ class Town:
     cookies: dict[str, str]
     bearers: dict[str, str]
     things: dict[str, tuple[UUID, UUID]]
+
+    def restore(self) -> None:
+        """Make undone what was done since the town was opened."""
+        self.context.database.close()
+        folder = self.context.settings.data_path
+        for file in folder.glob("devflow.db-*"):
+            file.unlink()
+        shutil.copyfile(folder / "as-opened.db", folder / "devflow.db")
 
     def audit_count(self) -> int:
         with self.world.reading() as session:
@@ -246,6 +256,8 @@ def open_town(original: Path, folder: Path) -> Town:
     bearers["revoked"] = bearer(context, people["sue"], is_revoked=True)
     with world.reading() as session:
         found = things(session, people)
+    context.database.close()  # which leaves one whole file
+    shutil.copyfile(folder / "devflow.db", folder / "as-opened.db")
     return Town(context, create_app(context), world, people, cookies, bearers, found)
 
 
@@ -329,8 +341,8 @@ def address(town: Town, rule: str, color: str) -> str:
     """The address of the red or blue thing, or of one that is not there."""
 
     def value(match: re.Match[str]) -> str:
-        if match["name"] == "filename":
-            return "icon.svg"
+        if match["name"] in PLAIN:
+            return PLAIN[match["name"]]
         pair = town.things.get(match["name"])
         if pair is None or color == "nowhere":
             return str(NOWHERE)
@@ -408,11 +420,11 @@ def is_refusal(town: Town, asked: Ask, answer: Reply) -> bool:
 
 def is_welcome(door: Door, status: int) -> bool:
     """Whether somebody got in: to the page, past it, or to the word that a form is not filled in."""
-    return status in ((200, 204, 302, 303, 400, 422) if door.answer == 200 else (door.answer,))
+    return status in ((200, 202, 204, 302, 303, 400, 422, 429) if door.answer == 200 else (door.answer,))
 
 
-def test_every_cell_is_as_it_is_written(town: Town, town_folder: Path, tmp_path: Path) -> None:
-    """Those who get in come last, each in a town of their own if they change something."""
+def test_every_cell_is_as_it_is_written(town: Town) -> None:
+    """Those who get in come last; what they change is undone after each."""
     leaks: list[tuple[Ask, object]] = []
     locked_out: list[tuple[Ask, int]] = []
     inside: list[Ask] = []
@@ -424,18 +436,14 @@ def test_every_cell_is_as_it_is_written(town: Town, town_folder: Path, tmp_path:
         answer = ask(town, asked)
         if not is_refusal(town, asked, answer):
             leaks.append((asked, answer.status))
-        acts = _acts_after(town, before)
-        if any(not entry.is_refused for entry in acts):
+        if any(not entry.is_refused for entry in _acts_after(town, before)):
             leaks.append((asked, "left a trace of something done"))
-    for number, asked in enumerate(inside):
-        changes = asked.method != "GET"
-        place = open_town(town_folder, tmp_path / str(number)) if changes else town
-        status = ask(place, asked).status
+    for asked in inside:
+        status = ask(town, asked).status
         if not is_welcome(DOORS[asked.route], status):
             locked_out.append((asked, status))
-        if changes:
-            place.context.database.close()
-            shutil.rmtree(tmp_path / str(number))
+        if asked.method != "GET":
+            town.restore()
     assert (leaks, locked_out) == ([], [])
 
 
