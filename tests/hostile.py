@@ -60,12 +60,15 @@ TOGETHER: Final = (
 # Text columns that hold words of our own, each with the reason.
 OUR_WORDS: Final = {
     "workspace.timezone": "checked against the known zones at the start",
+    "workspace.audit_flaw": "our own sentence, of numbers",
     "keys.purpose": "one of a few words",
     "people.password_hash": "made by argon2, and shown nowhere",
     "people.role": "a Role",
     "team_members.role": "a Role",
     "project_members.role": "a Role",
     "links.role": "a Role",
+    "links.team_role": "a Role",
+    "links.project_role": "a Role",
     "links.purpose": "a Purpose",
     "audit.act": "an Act",
     "audit.detail": "ids, counts and our own words, by the rule of audit.record",

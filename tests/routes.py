@@ -17,7 +17,9 @@ from devflow import access
 from devflow.models import Base
 
 # What stands in an address where it is no id of a row.
-WORDS: Final = {"token": "guess", "filename": "icon.svg"}
+WORDS: Final = {"token": "guess", "filename": "icon.svg", "form": "csv"}
+# What an id is called where there is a more telling word than its table's.
+CALLED: Final = {"member_id": "person_id", "viewer_id": "person_id", "invitation_id": "link_id"}
 NOBODY: Final = UUID(int=0)
 Ids = dict[str, list[UUID]]
 
@@ -65,5 +67,6 @@ def addresses(rule: Rule, found: Ids) -> Iterator[str]:
 def _choices(rule: Rule, name: str, found: Ids) -> list[Any]:
     if name in WORDS:
         return [WORDS[name]]
+    name = CALLED.get(name, name)
     assert name in found, f"say in {__file__} what <{name}> of {rule.rule} can be"
     return found[name] or [NOBODY]

@@ -36,12 +36,18 @@ class Place:
         return self.team.browser()
 
     def try_password(
-        self, browser: Browser, password: str = build.PASSWORD, name: str = "bob", address: str = "192.0.2.7"
+        self,
+        browser: Browser,
+        password: str = build.PASSWORD,
+        name: str = "bob",
+        address: str = "192.0.2.7",
+        base_url: str = "http://localhost",
     ) -> TestResponse:
         return browser.client.post(
             "/sign-in",
             data={"email": f"{name}@example.org", "password": password},
             headers=OURS,
+            base_url=base_url,
             environ_overrides={"REMOTE_ADDR": address},
         )
 
@@ -164,7 +170,7 @@ def test_a_cookie_with_another_nonce_is_a_forged_one(place: Place) -> None:
 
 def test_on_https_no_other_host_can_plant_the_cookie(team: Team) -> None:
     place = place_of(team, replace(team.context.settings, public_url="https://devflow.example"))
-    answer = place.try_password(place.browser())
+    answer = place.try_password(place.browser(), base_url="https://devflow.example")
     cookies = answer.headers.getlist("Set-Cookie")
     (known,) = [each for each in cookies if each.startswith("__Host-known=")]
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(known.split("; "))
@@ -455,4 +461,5 @@ def test_all_other_browsers_can_be_ended_at_once(place: Place) -> None:
 
 def test_every_page_leads_to_the_own_security(place: Place) -> None:
     bob = place.browser().sign_in("bob")
-    assert one(soup(bob.get("/")), ".who-name")["href"] == "/me/security"
+    assert one(soup(bob.get("/")), ".who-name")["href"] == "/me"
+    assert "/me/security" in [link["href"] for link in soup(bob.get("/me")).select(".nav a")]

@@ -43,7 +43,7 @@ def rows(page: BeautifulSoup) -> list[list[str]]:
         form.extract()
     return [
         [" ".join(cell.get_text(" ").split()) for cell in row.select("th, td")]
-        for row in page.select(".people tbody tr")
+        for row in page.select(".members tbody tr")
     ]
 
 
@@ -57,7 +57,7 @@ def roles(page: BeautifulSoup) -> dict[str, str]:
     """The role of each, as the forms have it."""
     return {
         text(row, "th").split()[0]: str(one(row, "select option[selected]")["value"])
-        for row in page.select(".people tbody tr")
+        for row in page.select(".members tbody tr")
     }
 
 
@@ -78,7 +78,7 @@ def test_everybody_sees_the_own_teams_with_role_and_count_and_an_admin_all(team:
         "dan": [["core", "Developer", "3"]],
         "eve": [],
     }
-    link = one(soup(team.browser("dan").get("/teams")), ".people th a")
+    link = one(soup(team.browser("dan").get("/teams")), ".members th a")
     assert link["href"] == core
 
 
@@ -171,7 +171,7 @@ def test_a_person_is_linked_only_for_who_may_see_their_days(team: Team, core: st
     if "pages.person" not in team.app.view_functions:
         team.app.add_url_rule(address, "pages.person", lambda person_id: str(person_id))
     linked = {
-        who: [link.get_text() for link in soup(team.browser(who).get(core)).select(".people th a")]
+        who: [link.get_text() for link in soup(team.browser(who).get(core)).select(".members th a")]
         for who in ("ada", "bob", "cem", "dan")
     }
     everybody = ["Bob", "Cem", "Dan"]
