@@ -86,6 +86,7 @@ def run(demo: Demo, *, once: bool) -> None:
     with serving(demo) as (server, url):
         password = secrets.token_urlsafe(12)
         browser = set_up(demo, url, password)
+        keep_all(browser, url)
         page = create_project(browser, url, demo.repository.name)
         report(demo, url, password)
         show_page(browser, page, events=synced(demo))
@@ -183,6 +184,12 @@ def set_up(demo: Demo, url: str, password: str) -> requests.Session:
     browser.get(found[0], timeout=30).raise_for_status()
     submit(browser, found[0], name="Demo", email=EMAIL, password=password)
     return browser
+
+
+def keep_all(browser: requests.Session, url: str) -> None:
+    """A server keeps events for a year, unless its admin says otherwise; a history is often older."""
+    say("keep events: for ever", because="by the form on the page Retention")
+    submit(browser, f"{url}/retention", days="forever")
 
 
 def create_project(browser: requests.Session, url: str, name: str) -> str:

@@ -239,7 +239,7 @@ def leave_traces(world: World, ada: Member, eve: Member) -> None:
     make_reset(world, ada, eve.public_id)
     with world.database.writing() as session:
         person = session.get_one(Person, eve.id)
-        sessions.begin(session, world.by(session), person, "a browser of hers")
+        sessions.begin(session, world.by(session), person, "Firefox/140.0 (X11; Linux)")
         session.add(SecondFactor(person_id=eve.id, secret=b"sealed-secret", confirmed_at=1, last_step=0))
         session.add(RecoveryCode(code_hash=b"c" * 32, person_id=eve.id))
         grant = session.scalars(select(Grant.id).filter_by(person_id=eve.id)).first()
@@ -309,7 +309,7 @@ def secrets_of(world: World, member: Member) -> dict[str, bytes]:
             "id": person.public_id.hex.encode(),
             "id with dashes": str(person.public_id).encode(),
             "id of the PC": member.device_id.hex.encode(),
-            "browser": b"a browser of hers",
+            "browser": b"Firefox on Linux",
             "second factor": b"sealed-secret",
             "link": b"l" * 32,
         }
