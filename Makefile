@@ -18,6 +18,8 @@ INSTALL := VIRTUAL_ENV=.venv $(UV) pip
 # The project itself goes in editable, without touching what the locks decided.
 INSTALL_PROJECT := $(INSTALL) install --quiet --no-deps --build-constraints requirements/dev.txt --editable .
 PYTEST_ARGS ?=
+# Processes that the tests are shared out to.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: help
 help: ## List what make can do.
@@ -31,7 +33,7 @@ test: setup chromium ## Check style and types, and run every test. PYTEST_ARGS="
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(WORKERS) --durations=10 $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: setup ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import stat
@@ -51,7 +52,9 @@ def test_a_poor_secret_is_refused_by_name_and_not_shown(given: str, said: str) -
     assert given not in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [GOOD, OTHER, os.urandom(32).hex(), "päßwört ist anders als dieses: 7Q"])
+@pytest.mark.parametrize(
+    "given", [GOOD, OTHER, hashlib.sha256(b"it").hexdigest(), "päßwört ist anders als dieses: 7Q"]
+)
 def test_a_random_secret_is_taken(given: str) -> None:
     assert secret.check(given, "it") == given.encode()
 
@@ -89,7 +92,7 @@ def test_a_file_that_others_may_read_stops_the_start(settings: Settings, mode: i
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"x", os.urandom(31), os.urandom(33), bytes(32)])
+@pytest.mark.parametrize("content", [b"", b"x", bytes(range(31)), bytes(range(33)), bytes(32)])
 def test_a_damaged_file_stops_the_start(settings: Settings, content: bytes) -> None:
     (settings.data_path / "secret.key").write_bytes(content)
     assert "secret.key: expected 32 random bytes, the file is damaged; restore it" in refusal(settings)
