@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from devflow import ingest, workspace
+from devflow import workspace
 from devflow.config import Settings
 from devflow.context import Context
 from devflow.crypto import Vault
+from devflow.ingest import rows
 from devflow.models import Project
 from tests.build import DAY_MS, NOW_MS, Member, World, commit
 
@@ -53,11 +54,11 @@ def each_us(work: Callable[[], object]) -> float:
 def alone(vault: Vault) -> tuple[float, float, float]:
     """Microseconds of a copy, a seal and an open."""
     row = uuid4().bytes
-    sealed = vault.seal(ingest.DATA, row, EVENT)
+    sealed = vault.seal(rows.DATA, row, EVENT)
     return (
         each_us(lambda: bytes(bytearray(EVENT))),
-        each_us(lambda: vault.seal(ingest.DATA, row, EVENT)),
-        each_us(lambda: vault.open(ingest.DATA, row, sealed)),
+        each_us(lambda: vault.seal(rows.DATA, row, EVENT)),
+        each_us(lambda: vault.open(rows.DATA, row, sealed)),
     )
 
 

@@ -12,6 +12,7 @@ from devflow.accounts.throttle import Throttle
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
+from devflow.ingest import Intake, known
 from devflow.rollups import Calendar
 from devflow.sealed import Resealing
 
@@ -35,6 +36,7 @@ class Context:
     vault: Vault
     throttle: Throttle
     now: Callable[[], int]
+    intake: Intake
     resealing: Resealing = field(default_factory=Resealing)
 
     @classmethod
@@ -44,12 +46,14 @@ class Context:
         database = Database(settings.database)
         with database.reading() as session:
             server_id = workspace.server_id(session)
+        calendar = Calendar(settings.zone, settings.idle_limit_ms)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
-            calendar=Calendar(settings.zone, settings.idle_limit_ms),
+            calendar=calendar,
             vault=keys.open_vault(database, settings),
             throttle=Throttle(now),
             now=now,
+            intake=Intake(calendar, known.on(database)),
         )

@@ -135,11 +135,20 @@ class Vault:
         Raise Damaged if the keys could not be read for long: a key that was replaced meanwhile
         may be deleted, and what is sealed with it lost.
         """
+        return self.sealer(field)(row, text)
+
+    def sealer(self, field: str) -> Callable[[bytes, bytes], bytes]:
+        """``seal`` for many rows of one field, with the key of this moment: (row, text) to sealed text."""
         if self._find_ring is not None and time.monotonic() - self._open.read_at > LEASE_S:
             self.reload()
-        ready, nonce = self._open, os.urandom(NONCE_BYTES)
-        sealed = ready.ciphers[ready.current].encrypt(nonce, text, _bound(field, row))
-        return _KEY_ID.pack(ready.current) + nonce + sealed
+        number = self._open.current
+        prefix, bound, encrypt = _KEY_ID.pack(number), _bound(field, b""), self._open.ciphers[number].encrypt
+
+        def seal(row: bytes, text: bytes) -> bytes:
+            nonce = os.urandom(NONCE_BYTES)
+            return prefix + nonce + encrypt(nonce, text, bound + row)
+
+        return seal
 
     def open(self, field: str, row: bytes, sealed: bytes) -> bytes:
         """What was sealed for this field of this row; raise Damaged for anything else."""
@@ -177,9 +186,8 @@ class Vault:
 
     def mac(self, purpose: str, *parts: bytes) -> bytes:
         """HMAC-SHA256 of the parts under a key of this purpose alone."""
-        key = hmac.digest(self.ring.hashes, purpose.encode(), hashlib.sha256)
         framed = b"".join(_KEY_ID.pack(len(part)) + part for part in parts)
-        return hmac.digest(key, framed, hashlib.sha256)
+        return hmac.digest(_key_for(self.ring.hashes, purpose), framed, "sha256")
 
     def _cipher(self, number: int, field: str) -> AESGCM:
         if number > self.ring.newest:
@@ -201,6 +209,11 @@ PREFIX_BYTES: Final = _KEY_ID.size
 def _ready(ring: Ring) -> _Open:
     ciphers = {number: AESGCM(key) for number, key in ring.fields.items()}
     return _Open(ring, ciphers, max(ring.fields), time.monotonic())
+
+
+@functools.lru_cache(maxsize=64)
+def _key_for(key: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, purpose.encode(), "sha256")
 
 
 def _bound(field: str, row: bytes) -> bytes:

@@ -10,11 +10,13 @@ from contextlib import closing, contextmanager
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
+import psycopg
 from sqlalchemy import (
     CTE,
     BigInteger,
     Connection,
     Engine,
+    FromClause,
     Integer,
     column,
     create_engine,
@@ -79,8 +81,9 @@ class Database:
             try:
                 with self.writing() as session:
                     return work(session)
-            except DBAPIError as error:
-                if attempt == ATTEMPTS or getattr(error.orig, "sqlstate", None) not in _PASSING:
+            except (DBAPIError, psycopg.Error) as error:
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                if attempt == ATTEMPTS or getattr(cause, "sqlstate", None) not in _PASSING:
                     raise
                 time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
@@ -147,6 +150,22 @@ def upsert(
     session.execute(statement, list(rows))
 
 
+def insert_many(
+    session: Session, table: FromClause, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows, values in the order of ``columns``, the fastest way that the driver has."""
+    connection, names = session.connection(), ", ".join(columns)
+    if connection.dialect.name == "postgresql":
+        driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    else:
+        places = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - names of our own
+        connection.exec_driver_sql(statement, list(map(tuple, rows)))
+
+
 def insert_new(
     session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, unique: Sequence[str]
 ) -> None:
@@ -179,6 +198,15 @@ def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: boo
         take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
         for number in sorted(ids):
             session.execute(select(take(int(what), number)))
+
+
+def in_ranges(spans: Sequence[tuple[int, int]]) -> str:
+    """A ``WITH`` clause of the half-open ``spans`` as ``ranges(low, high)``, for a statement written out.
+
+    Of a few hundred spans SQLAlchemy takes longer to build the statement than the database to run it.
+    """
+    rows = ",".join(f"({low}, {high})" for low, high in spans)
+    return f"WITH ranges(low, high) AS (VALUES {rows})"
 
 
 def ranges(spans: Sequence[tuple[int, int]], name: str = "ranges") -> CTE:

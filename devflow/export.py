@@ -16,7 +16,7 @@ from devflow import audit
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
 from devflow.db import Database
-from devflow.ingest import DATA
+from devflow.ingest.rows import DATA
 from devflow.models import Device, Event, Person, Project
 from devflow.rollups import TYPE_NUMBER
 from devflow.wire import EventType

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -345,30 +346,45 @@ class File(Base):
     path: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
 
 
+_UNCLAIMED = text("person_id IS NULL AND author_key IS NOT NULL")
+
+
 class Event(Base):
     """An accepted event; the columns after ``data`` are what rollups read.
 
     ``data`` is sealed, and empty where it was erased. ``person_id`` is who did it: null where that
-    is nobody who told this server that it was they.
+    is nobody who told this server that it was they. ``seq`` only rises, also when the newest are
+    deleted: it is the cursor of those who download. There are no foreign keys: they would cost more
+    than the row, and uploads hold what they name.
     """
 
     __tablename__ = "events"
     __table_args__ = (
+        UniqueConstraint("timestamp", "event_id"),
         Index("ix_events_project_id_timestamp", "project_id", "timestamp"),
         Index("ix_events_person_id_timestamp", "person_id", "timestamp"),
-        Index("ix_events_device_id_author_key", "device_id", "author_key"),
+        Index("ix_events_device_id_seq", "device_id", "seq"),
+        Index(
+            "ix_events_unclaimed",
+            "device_id",
+            "author_key",
+            sqlite_where=_UNCLAIMED,
+            postgresql_where=_UNCLAIMED,
+        ),
+        Index("ix_events_event_id", "event_id").ddl_if(dialect="postgresql"),
+        {"sqlite_autoincrement": True},
     )
 
     seq: Mapped[int] = mapped_column(RowId, primary_key=True)
-    event_id: Mapped[bytes] = mapped_column(LargeBinary(16), unique=True)
+    event_id: Mapped[bytes] = mapped_column(LargeBinary(16))
     timestamp: Mapped[int] = mapped_column(BigInteger)
-    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"))
+    project_id: Mapped[int] = mapped_column(BigInteger)
+    device_id: Mapped[int] = mapped_column(BigInteger)
     local_id: Mapped[int] = mapped_column(BigInteger)
     event_type: Mapped[int] = mapped_column(SmallInteger)
     data: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[int] = mapped_column(BigInteger)
-    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.id", ondelete="SET NULL"))
+    person_id: Mapped[int | None] = mapped_column(BigInteger)
     author_key: Mapped[bytes | None] = mapped_column(LargeBinary(16))
     insertions: Mapped[int] = mapped_column(BigInteger)
     deletions: Mapped[int] = mapped_column(BigInteger)

@@ -17,14 +17,14 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from pyroaring import BitMap
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from devflow import windows
+from devflow import db, windows
 from devflow.db import Lock, lock, ranges, upsert
 from devflow.models import Cell, Event, Mark, Person, Project, Workspace
 from devflow.windows import Grain, Window
@@ -102,6 +102,96 @@ class Tally:
         )
 
 
+class Counted(Protocol):
+    """What is counted of an event; ``person_id`` is None where nobody known did it."""
+
+    @property
+    def event_id(self) -> bytes: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def project_id(self) -> int: ...
+    @property
+    def person_id(self) -> int | None: ...
+    @property
+    def event_type(self) -> int: ...
+    @property
+    def insertions(self) -> int: ...
+    @property
+    def deletions(self) -> int: ...
+    @property
+    def files(self) -> bytes: ...
+
+
+def count(session: Session, new: Sequence[Counted], calendar: Calendar) -> None:
+    """Add events that are about to be stored to the hour cells, and mark their days for ``refresh``.
+
+    All of them are in open hours (``retention.horizon``). The caller holds what ``ingest`` locks,
+    stores them, and commits.
+    """
+    changed: set[tuple[int, int]] = set()
+    for person_id in sorted({event.person_id or NOBODY for event in new}):
+        own = sorted((e for e in new if (e.person_id or NOBODY) == person_id), key=_order)
+        changed |= _add_hours(session, person_id, own, calendar)
+    _mark(session, changed, calendar.zone)
+
+
+def _add_hours(
+    session: Session, person_id: int, new: Sequence[Counted], calendar: Calendar
+) -> set[tuple[int, int]]:
+    hours = windows.Hours(calendar.zone)
+    tallies = _by_hour(new, hours)
+    if person_id != NOBODY:
+        limit = calendar.idle_limit_ms
+        old = _around(session, person_id, new, limit)
+        both = sorted(itertools.chain(old, new), key=_order)
+        for sign, rows in ((1, both), (-1, old)):
+            for start, project_id, active_ms in _active(rows, hours, limit):
+                tallies.setdefault((project_id, start), Tally()).active_ms += sign * active_ms
+    _add_to_cells(session, person_id, {key: tally for key, tally in tallies.items() if tally != Tally()})
+    return set(tallies)
+
+
+def _order(event: Any) -> tuple[int, bytes]:
+    return event.timestamp, event.event_id
+
+
+def _around(session: Session, person_id: int, new: Sequence[Counted], limit: int) -> Sequence[Any]:
+    """The person's stored events that one of the new ones, in order, can follow or be followed by."""
+    spans = db.in_ranges(_merged([(event.timestamp - limit, event.timestamp + limit + 1) for event in new]))
+    statement = (
+        f"{spans} SELECT events.timestamp, events.event_id, events.project_id FROM ranges "  # noqa: S608 - integers
+        f"JOIN events ON events.person_id = {person_id} AND events.timestamp >= ranges.low "
+        "AND events.timestamp < ranges.high ORDER BY events.timestamp, events.event_id"
+    )
+    return session.connection().exec_driver_sql(statement).all()
+
+
+def _add_to_cells(session: Session, person_id: int, tallies: dict[tuple[int, int], Tally]) -> None:
+    """Add to the hour cells of (project, start) what there is; a cell of nothing goes."""
+    starts = {start for _, start in tallies}
+    projects = {project_id for project_id, _ in tallies}
+    own = (Cell.person_id == person_id) & (Cell.grain == Grain.HOUR) & Cell.project_id.in_(projects)
+    rows = session.execute(select(Cell.__table__).where(own, Cell.start.in_(starts)))
+    for row in rows:
+        if (tally := tallies.get((row.project_id, row.start))) is not None:
+            tally.add(Tally.of(row))
+    empty = [key for key, tally in tallies.items() if tally == Tally()]
+    for project_id, start in empty:
+        session.execute(delete(Cell).where(own, Cell.project_id == project_id, Cell.start == start))
+        del tallies[project_id, start]
+    db.upsert(
+        session,
+        Cell,
+        [_cell(Grain.HOUR, (*key, person_id), tally) for key, tally in sorted(tallies.items(), key=_by_key)],
+        update=["events", "commits", "insertions", "deletions", "active_ms", "files"],
+    )
+
+
+def _by_key(item: tuple[tuple[int, int], Tally]) -> tuple[int, int]:
+    return item[0]
+
+
 def recount(session: Session, touched: Sequence[Touched], calendar: Calendar) -> None:
     """Count anew the hour cells that the touched events changed, and mark their days for ``refresh``.
 
@@ -177,8 +267,9 @@ def _recount_hours(
         .where(Event.person_id == person_id)
         .order_by(Event.timestamp, Event.event_id)
     ).all()
-    tallies = _by_hour(rows, hours)
-    for start, project_id, active_ms in _active(rows, hours, limit):
+    finder = _Finder(hours)
+    tallies = _by_hour(rows, finder)
+    for start, project_id, active_ms in _active(rows, finder, limit):
         tallies.setdefault((project_id, start), Tally()).active_ms += active_ms
     return _replace_hours(session, tallies, hours, Cell.person_id == person_id, person_id)
 
@@ -202,7 +293,7 @@ def _recount_nobodys_hours(
         .where(Event.project_id == project_id, Event.person_id.is_(None))
     ).all()
     own = (Cell.person_id == NOBODY) & (Cell.project_id == project_id)
-    return _replace_hours(session, _by_hour(rows, hours), hours, own, NOBODY)
+    return _replace_hours(session, _by_hour(rows, _Finder(hours)), hours, own, NOBODY)
 
 
 _COUNTED: Final = (
@@ -215,10 +306,9 @@ _COUNTED: Final = (
 )
 
 
-def _by_hour(rows: Sequence[Any], hours: Sequence[Window]) -> dict[tuple[int, int], Tally]:
+def _by_hour(rows: Sequence[Any], hour_of: HourOf) -> dict[tuple[int, int], Tally]:
     """Tallies by (project, hour start), without time; rows outside the hours are left out."""
     tallies: dict[tuple[int, int], Tally] = {}
-    hour_of = _Finder(hours)
     for row in rows:
         if (hour := hour_of(row.timestamp)) is None:
             continue
@@ -231,14 +321,11 @@ def _by_hour(rows: Sequence[Any], hours: Sequence[Window]) -> dict[tuple[int, in
     return tallies
 
 
-def _active(
-    rows: Sequence[Any], hours: Sequence[Window], idle_limit_ms: int
-) -> Iterator[tuple[int, int, int]]:
+def _active(rows: Sequence[Any], hour_of: HourOf, idle_limit_ms: int) -> Iterator[tuple[int, int, int]]:
     """(hour start, project, milliseconds) of every gap of work, cut at the edges of the hours.
 
     ``rows`` are one person's, in order of time; a gap belongs to the project of its earlier event.
     """
-    hour_of = _Finder(hours)
     for earlier, later in itertools.pairwise(rows):
         if later.timestamp - earlier.timestamp > idle_limit_ms:
             continue
@@ -251,6 +338,13 @@ def _active(
             elif (follows := hour_of.next(at)) is not None and follows.start_ms < until:
                 until = follows.start_ms
             at = until
+
+
+class HourOf(Protocol):
+    """Finds the hour that holds an instant, None for one that is not counted, and the next hour after it."""
+
+    def __call__(self, timestamp: int) -> Window | None: ...
+    def next(self, timestamp: int) -> Window | None: ...
 
 
 class _Finder:
@@ -433,24 +527,24 @@ def _insert_cells(session: Session, grain: Grain, tallies: dict[tuple[int, int, 
     """One cell for each (project, start, person)."""
     if not tallies:
         return
-    session.execute(
-        insert(Cell),
-        [
-            {
-                "project_id": project_id,
-                "grain": grain,
-                "start": start,
-                "person_id": person_id,
-                "events": tally.events,
-                "commits": tally.commits,
-                "insertions": tally.insertions,
-                "deletions": tally.deletions,
-                "active_ms": tally.active_ms,
-                "files": tally.files.serialize(),
-            }
-            for (project_id, start, person_id), tally in tallies.items()
-        ],
-    )
+    session.execute(insert(Cell), [_cell(grain, key, tally) for key, tally in tallies.items()])
+
+
+def _cell(grain: Grain, key: tuple[int, int, int], tally: Tally) -> dict[str, Any]:
+    """A row of ``cells``; the key is project, start, person."""
+    project_id, start, person_id = key
+    return {
+        "project_id": project_id,
+        "grain": grain,
+        "start": start,
+        "person_id": person_id,
+        "events": tally.events,
+        "commits": tally.commits,
+        "insertions": tally.insertions,
+        "deletions": tally.deletions,
+        "active_ms": tally.active_ms,
+        "files": tally.files.serialize(),
+    }
 
 
 def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from devflow.accounts.people import EMAIL
 from devflow.audit import Actor
 from devflow.crypto import Damaged, Vault
 from devflow.db import Database
-from devflow.ingest import DATA, PATH
+from devflow.ingest.rows import DATA, PATH
 from devflow.keys import Purpose
 from devflow.models import Event, File, Person, SecondFactor
 

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
 HOUR_MS: Final = 60 * MINUTE_MS
+_QUARTER_MS: Final = 15 * MINUTE_MS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,6 +50,23 @@ def window(grain: Grain, timestamp_ms: int, zone: ZoneInfo) -> Window:
         case Grain.MONTH:
             first = local.date().replace(day=1)
             return _days(first, ((first + timedelta(days=31)).replace(day=1) - first).days, zone)
+
+
+class Hours:
+    """The hours of a zone, each worked out once: to find those of many instants that lie close together."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._found: dict[int, Window] = {}  # by quarter of an hour, in which it was looked for first
+
+    def __call__(self, timestamp: int) -> Window:
+        found = self._found.get(timestamp // _QUARTER_MS)
+        if found is None or not found.start_ms <= timestamp < found.end_ms:
+            found = self._found[timestamp // _QUARTER_MS] = window(Grain.HOUR, timestamp, self._zone)
+        return found
+
+    def next(self, timestamp: int) -> Window:
+        return self(self(timestamp).end_ms)
 
 
 def day_of(timestamp_ms: int, zone: ZoneInfo) -> date:

@@ -16,13 +16,15 @@ from msgspec import Raw
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import audit, ingest, keys, rollups, wire, workspace
+from devflow import audit, keys, rollups, wire, workspace
 from devflow.accounts import devices, people
 from devflow.audit import Actor
 from devflow.config import Settings
 from devflow.context import Context
 from devflow.crypto import Vault
 from devflow.db import Database
+from devflow.ingest import Intake, known
+from devflow.ingest.sender import Sender
 from devflow.models import (
     Device,
     Person,
@@ -69,6 +71,13 @@ class World:
     vault: Vault
     calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("UTC"), 15 * MINUTE_MS))
     now_ms: int = NOW_MS
+
+    def __post_init__(self) -> None:
+        self._known = known.on(self.database)
+
+    @property
+    def intake(self) -> Intake:
+        return Intake(self.calendar, self._known)
 
     @classmethod
     def of(cls, context: Context) -> World:
@@ -184,10 +193,10 @@ class World:
     def accept(
         self, session: Session, member: Member, events: Sequence[wire.SyncEvent | bytes]
     ) -> wire.BatchResult:
-        sender = ingest.Sender(self.by(session, member), session.get_one(Device, member.device))
+        sender = Sender(self.by(session, member), session.get_one(Device, member.device))
         raw = [Raw(event if isinstance(event, bytes) else wire.encode(event)) for event in events]
         batch = wire.decode_batch(wire.encode(wire.Batch(events=raw, device_id=member.device_id)))
-        return ingest.accept(session, sender, batch, self.calendar)
+        return self.intake.accept(session, sender, batch)
 
     def report(self, member: Member, project: Project, *deeds: tuple[int, wire.EventData]) -> None:
         """Send what the PC saw, each with its time in Unix milliseconds, in as many batches as needed."""

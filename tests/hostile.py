@@ -9,9 +9,10 @@ from uuid import uuid4
 from sqlalchemy import Column, LargeBinary, String, Table, select, update
 from sqlalchemy.orm import Session
 
-from devflow import ingest, wire
+from devflow import wire
 from devflow.accounts import people
 from devflow.crypto import Vault
+from devflow.ingest import rows
 from devflow.models import Base, BrowserSession, Device, File, Pairing, Person, Role
 from tests import build
 from tests.browsing import Team
@@ -196,6 +197,6 @@ def _plant_sealed(session: Session, vault: Vault) -> None:
         text = STRINGS[number % len(STRINGS)] + "@example.org"
         person.email = vault.seal(people.EMAIL, person.public_id.bytes, text.encode())
     paths = {
-        vault.open(ingest.PATH, file.path_key, file.path).decode() for file in session.scalars(select(File))
+        vault.open(rows.PATH, file.path_key, file.path).decode() for file in session.scalars(select(File))
     }
     assert set(STRINGS) <= paths

@@ -490,7 +490,16 @@ def test_a_walk_takes_no_more_memory_for_a_longer_trail(world: World) -> None:
 def context_of(world: World, now_ms: int) -> Context:
     settings: Any = None
     throttle: Any = None
-    return Context(settings, world.database, SERVER_ID, world.calendar, world.vault, throttle, lambda: now_ms)
+    return Context(
+        settings,
+        world.database,
+        SERVER_ID,
+        world.calendar,
+        world.vault,
+        throttle,
+        lambda: now_ms,
+        world.intake,
+    )
 
 
 def test_the_job_walks_once_a_day_and_logs_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from devflow import ingest, projects, wire
+from devflow import projects, wire
 from devflow.errors import Invalid
+from devflow.ingest import authors
 from devflow.models import Event, Role
 from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_rollups import recounted, stored
@@ -46,7 +47,7 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
 
 def add_authors(world: World, member: Member, *keys: str) -> None:
     def work(session: Session) -> None:
-        ingest.add_authors(session, world.by(session, member), map(bytes.fromhex, keys), world.calendar)
+        authors.add(session, world.by(session, member), map(bytes.fromhex, keys), world.calendar)
 
     world.database.transact(work)
 
@@ -96,7 +97,7 @@ def test_of_two_people_who_tell_the_same_address_at_once_one_is_refused(world: W
     key = wire.author_key("shared@example.org")
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:
-            ingest.add_authors(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+            authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
             told = pool.submit(add_authors, world, ben, key)
             wait_for_a_lock(world)
         with pytest.raises(Invalid, match="another person"):

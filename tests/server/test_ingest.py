@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from sqlalchemy import func, select
 
-from devflow import ingest, wire
+from devflow import wire
 from devflow.errors import Invalid
+from devflow.ingest import authors, rows
 from devflow.models import Cell, Event, File
 from devflow.wire import ErrorCode
 from tests.build import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
@@ -64,7 +65,7 @@ def test_the_same_id_with_other_content_is_a_conflict_and_overwrites_nothing(wor
         assert (result.synced_ids, [error.code for error in result.errors]) == ([], [ErrorCode.CONFLICT])
     with world.reading() as session:
         (kept,) = session.scalars(select(Event))
-        assert world.vault.open(ingest.DATA, kept.event_id, kept.data) == wire.encode(saved("a.py"))
+        assert world.vault.open(rows.DATA, kept.event_id, kept.data) == wire.encode(saved("a.py"))
 
 
 def test_an_id_with_two_contents_in_one_batch_is_refused_both_times(world: World) -> None:
@@ -145,7 +146,7 @@ def test_any_name_a_file_can_have_is_taken_as_it_is(world: World, path: str) -> 
     assert world.send(ada, world.event(ada, world.project("one", ada), saved(path), NOW_MS)).success
     with world.reading() as session:
         (file,) = session.scalars(select(File))
-        assert world.vault.open(ingest.PATH, file.path_key, file.path).decode() == path
+        assert world.vault.open(rows.PATH, file.path_key, file.path).decode() == path
 
 
 def test_what_another_person_or_device_is_said_to_have_done_is_refused(world: World) -> None:
@@ -207,7 +208,7 @@ def test_an_address_told_later_claims_what_the_own_pc_sent_and_not_what_others_s
     world.send(ada, world.event(ada, one, commit(key, "a.py"), NOW_MS))
     world.send(ben, world.event(ben, one, commit(key, "b.py"), NOW_MS + HOUR_MS))
     with world.database.writing() as session:
-        ingest.add_authors(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+        authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
     assert _people(world) == [ada.id, None]
     with world.reading() as session:
         cells = session.scalars(select(Cell).order_by(Cell.start)).all()
@@ -217,7 +218,7 @@ def test_an_address_told_later_claims_what_the_own_pc_sent_and_not_what_others_s
 def test_an_address_is_one_persons_only(world: World) -> None:
     ada, ben = world.person("Ada"), world.person("Ben")
     with pytest.raises(Invalid, match="another person"), world.database.writing() as session:
-        ingest.add_authors(session, world.by(session, ben), [bytes.fromhex(ada.author)], world.calendar)
+        authors.add(session, world.by(session, ben), [bytes.fromhex(ada.author)], world.calendar)
 
 
 def test_a_path_is_kept_once_however_often_it_changes(world: World) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from devflow import access, activity, rollups
 from devflow.access import Action
 from devflow.activity import Numbers, PersonActivity, Step
-from devflow.ingest import DATA
+from devflow.ingest.rows import DATA
 from devflow.models import Event, Person, Project, ProjectMember, Role, Team
 from tests.build import DAY_MS, MINUTE_MS, NOW_MS, Member, World, commit, merge, saved
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from devflow import audit, ingest, retention, rollups, wire
+from devflow import audit, retention, rollups, wire
 from devflow.accounts import people
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, Unauthorized
+from devflow.ingest import authors
 from devflow.models import AuditEntry, Cell, Event, Mark, PersonAuthor, Project, Role, Workspace
 from devflow.retention import Going
 from devflow.rollups import Calendar
@@ -199,7 +200,7 @@ def test_addresses_told_later_claim_no_commit_that_cannot_be_counted_anew(world:
     archive = cells(world)
 
     def tell(session: Session) -> None:
-        ingest.add_authors(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+        authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
 
     world.database.transact(tell)
     with world.reading() as session:
@@ -322,7 +323,7 @@ def _note_calendar(world: World) -> None:
 
 def _tell(world: World, member: Member, key: bytes) -> None:
     world.database.transact(
-        lambda session: ingest.add_authors(session, world.by(session, member), [key], world.calendar)
+        lambda session: authors.add(session, world.by(session, member), [key], world.calendar)
     )
 
 

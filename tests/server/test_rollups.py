@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from devflow import rollups, wire
 from devflow.crypto import Vault
-from devflow.ingest import DATA
+from devflow.ingest.rows import DATA
 from devflow.models import Cell, Event, Mark, Project
 from devflow.rollups import NOBODY, Calendar
 from devflow.windows import Grain, window

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import LargeBinary, func, inspect, select, update
 from sqlalchemy.orm import Session
 
-from devflow import crypto, ingest, keys, sealed
+from devflow import crypto, keys, sealed
 from devflow.audit import Actor
 from devflow.crypto import Vault
+from devflow.ingest.rows import DATA
 from devflow.keys import Purpose
 from devflow.models import Base, Event, File, Person, Project, Role, SecondFactor
 from devflow.sealed import SEALED, Resealing
@@ -297,5 +298,5 @@ def read_some(world: World, start: int, rows: int) -> int:
         query = select(Event.event_id, Event.data).where(Event.seq.between(first, first + 50))
         found = session.execute(query).all()
         for row in found:
-            assert b'"path"' in world.vault.open(ingest.DATA, row.event_id, row.data)
+            assert b'"path"' in world.vault.open(DATA, row.event_id, row.data)
     return len(found)

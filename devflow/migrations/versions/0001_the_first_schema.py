@@ -292,28 +292,32 @@ def upgrade() -> None:
         sa.Column("seq", ROW_ID, nullable=False),
         sa.Column("event_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("timestamp", sa.BigInteger(), nullable=False),
-        sa.Column("project_id", ROW_ID, nullable=False),
-        sa.Column("device_id", ROW_ID, nullable=False),
+        sa.Column("project_id", sa.BigInteger(), nullable=False),
+        sa.Column("device_id", sa.BigInteger(), nullable=False),
         sa.Column("local_id", sa.BigInteger(), nullable=False),
         sa.Column("event_type", sa.SmallInteger(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
-        sa.Column("person_id", ROW_ID, nullable=True),
+        sa.Column("person_id", sa.BigInteger(), nullable=True),
         sa.Column("author_key", sa.LargeBinary(length=16), nullable=True),
         sa.Column("insertions", sa.BigInteger(), nullable=False),
         sa.Column("deletions", sa.BigInteger(), nullable=False),
         sa.Column("files", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name="fk_events_device_id"),
-        sa.ForeignKeyConstraint(
-            ["person_id"], ["people.id"], name="fk_events_person_id", ondelete="SET NULL"
-        ),
-        sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_events_project_id", ondelete="CASCADE"
-        ),
         sa.PrimaryKeyConstraint("seq", name="pk_events"),
-        sa.UniqueConstraint("event_id", name="uq_events_event_id"),
+        sa.UniqueConstraint("timestamp", "event_id", name="uq_events_timestamp_event_id"),
+        sqlite_autoincrement=True,
     )
-    op.create_index("ix_events_device_id_author_key", "events", ["device_id", "author_key"])
+    op.create_index("ix_events_device_id_seq", "events", ["device_id", "seq"])
+    unclaimed = sa.text("person_id IS NULL AND author_key IS NOT NULL")
+    op.create_index(
+        "ix_events_unclaimed",
+        "events",
+        ["device_id", "author_key"],
+        sqlite_where=unclaimed,
+        postgresql_where=unclaimed,
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("ix_events_event_id", "events", ["event_id"])
     op.create_index("ix_events_person_id_timestamp", "events", ["person_id", "timestamp"])
     op.create_index("ix_events_project_id_timestamp", "events", ["project_id", "timestamp"])
     op.create_table(

@@ -8,11 +8,12 @@ from typing import Final
 from flask import Response
 from sqlalchemy.orm import Session
 
-from devflow import access, ingest, wire
+from devflow import access, wire
 from devflow.access import Action
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
-from devflow.ingest import Sender
+from devflow.ingest import authors as whose
+from devflow.ingest.sender import Sender
 from devflow.models import Device, Project
 from devflow.web import guard
 from devflow.web.api import answer, bearer, bp
@@ -40,7 +41,7 @@ def _accept(batch: wire.Batch) -> Response:
         device = _device(session)
         if batch.device_id != device.public_id:
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
-        return ingest.accept(session, Sender(by, device), batch, context().calendar)
+        return context().intake.accept(session, Sender(by, device), batch)
 
     return answer(guard.act(work))
 
@@ -63,7 +64,7 @@ def authors() -> Response:
 
     def work(session: Session, by: Actor) -> None:
         _device(session)
-        ingest.add_authors(session, by, keys, context().calendar)
+        whose.add(session, by, keys, context().calendar)
 
     guard.act(work)
     return Response(status=204)

@@ -1,0 +1,157 @@
+"""Acceptance: judge each event of a batch alone, store the new ones, count them, answer for all.
+
+An event is acknowledged only by a transaction that has stored it or found it stored. Sending
+anything twice changes nothing. ``judging`` is what takes no database, ``known`` finds what is stored
+already, ``rows`` makes what is new ready to store, ``authors`` is about whose commits are whose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from devflow import access, audit, db, retention, rollups, wire
+from devflow.access import Action
+from devflow.audit import Act
+from devflow.crypto import Vault
+from devflow.ingest import authors, judging, rows
+from devflow.ingest.judging import Indexed, refuse
+from devflow.ingest.known import Known
+from devflow.ingest.sender import Sender, lock_person
+from devflow.models import Device, Event, Person, Project
+from devflow.rollups import TYPE_NUMBER, Calendar
+from devflow.wire import ErrorCode, Received, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Where batches come in: by which calendar they are counted, and which ids there are already."""
+
+    calendar: Calendar
+    known: Known
+
+    def accept(self, session: Session, sender: Sender, batch: wire.Batch) -> wire.BatchResult:
+        """Take a batch. Every id sent stands in exactly one list of the answer; the caller commits first."""
+        received, refusals = judging.judge(batch.events, sender.device.public_id, sender.person.public_id)
+        projects = _projects(session, sender.person, {event.project_id for _, event in received})
+        received, foreign = _split(received, lambda event: event.project_id in projects)
+        refusals += [refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in foreign]
+
+        horizon = retention.horizon(session, sender.by.now_ms, self.calendar)
+        lock_person(session, sender.person)
+        db.lock(session, db.Lock.NOBODYS_CELLS, {project.id for project in projects.values()})
+        stored = self.known.find(session, [event for _, event in received])
+        same, contradicting = self._compare(sender.vault, received, stored, projects, refusals)
+        new, expired = _split(
+            [(i, e) for i, e in received if e.id not in stored], lambda event: event.timestamp >= horizon
+        )
+        refusals += [refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
+
+        self._store(session, sender, [event for _, event in new], projects)
+        authors.claim(
+            session, sender, [stored[e.id] for _, e in same if e.timestamp >= horizon], self.calendar
+        )
+        _note(session, sender, contradicting)
+        return wire.BatchResult(
+            success=not refusals,
+            synced_ids=list(dict.fromkeys(event.id for _, event in sorted(same + new, key=_place))),
+            errors=sorted(refusals, key=lambda refusal: refusal.index),
+        )
+
+    def _compare(
+        self,
+        vault: Vault,
+        received: Sequence[Indexed],
+        stored: dict[str, Any],
+        projects: dict[UUID, Project],
+        refusals: list[Refusal],
+    ) -> tuple[list[Indexed], list[UUID]]:
+        """Of what is stored already, what says the same; ids of what does not. Refusals are added."""
+        same, contradicting = [], []
+        for index, event in received:
+            row = stored.get(event.id)
+            if row is None:
+                continue
+            content = rows.content(vault, row)
+            if content is None:
+                refusals.append(refuse(index, event, ErrorCode.DAMAGED, _DAMAGED, retryable=True))
+            elif _is_same(row, content, event, projects[event.project_id].id):
+                same.append((index, event))
+            else:
+                refusals.append(refuse(index, event, ErrorCode.CONFLICT, _CONFLICT))
+                contradicting.append(UUID(event.id))
+        return same, contradicting
+
+    def _store(
+        self, session: Session, sender: Sender, events: Sequence[Received], projects: dict[UUID, Project]
+    ) -> None:
+        if not events:
+            return
+        made = rows.make(
+            session, sender, events, {public: project.id for public, project in projects.items()}
+        )
+        rollups.count(session, made, self.calendar)
+        db.insert_many(session, Event.__table__, rows.Row._fields, made)
+        self.known.add(session, made)
+
+
+_NO_PROJECT: Final = (
+    "expected a project that you send to; there is none with this id that you are a member of"
+)
+_DAMAGED: Final = "this event is stored, but can no longer be read; keep yours until the server's is restored"
+_CONFLICT: Final = "an event with this id and other content is stored already; it was not changed"
+_EXPIRED: Final = "this event is older than this server keeps events; it was not stored"
+_CONFLICTS_NAMED: Final = 20
+
+
+def _projects(session: Session, person: Person, named: Collection[UUID]) -> dict[UUID, Project]:
+    """The projects named that the person may send to."""
+    allowed = access.visible(person, Action.SEND_EVENTS, Project).where(Project.public_id.in_(named))
+    return {project.public_id: project for project in session.scalars(allowed)}
+
+
+def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool:
+    """Whether the stored row says what the event says; who saw it, and in which order, may differ."""
+    if not content:  # erased at somebody's wish: nothing is left that could contradict
+        return True
+    return (row.timestamp, row.project_id, row.event_type, content) == (
+        event.timestamp,
+        project_id,
+        TYPE_NUMBER[wire.TYPE_OF[type(event.event_data)]],
+        wire.encode(event.event_data),
+    )
+
+
+def _note(session: Session, sender: Sender, contradicting: Sequence[UUID]) -> None:
+    """That the PC was heard, and what it sent that contradicts what is stored."""
+    session.execute(update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms))
+    if contradicting:
+        audit.record(
+            session,
+            sender.by,
+            Act.EVENTS_CONFLICT,
+            sender.device.public_id,
+            is_refused=True,
+            count=len(contradicting),
+            events=contradicting[:_CONFLICTS_NAMED],
+        )
+
+
+def _place(indexed: Indexed) -> int:
+    return indexed[0]
+
+
+def _split(
+    events: Sequence[Indexed], test: Callable[[Received], bool]
+) -> tuple[list[Indexed], list[Indexed]]:
+    """Those that pass the test, and those that do not."""
+    passed: list[Indexed] = []
+    failed: list[Indexed] = []
+    for indexed in events:
+        (passed if test(indexed[1]) else failed).append(indexed)
+    return passed, failed

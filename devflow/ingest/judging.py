@@ -1,0 +1,58 @@
+"""What can be said of an event without the database: it is well-formed, and its sender's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Raw
+
+from devflow import wire
+from devflow.errors import Invalid
+from devflow.wire import ErrorCode, Received, Refusal
+
+Indexed = tuple[int, Received]
+"""An event and its place in the batch."""
+
+
+def judge(events: Sequence[Raw], device_id: UUID, person_id: UUID) -> tuple[list[Indexed], list[Refusal]]:
+    """The events that may be stored, and refusals of the others."""
+    received: list[Indexed] = []
+    refusals: list[Refusal] = []
+    for index, raw in enumerate(events):
+        try:
+            event = wire.receive(raw)
+        except Invalid as error:
+            refusals.append(_unreadable(index, raw, str(error)))
+            continue
+        if event.device_id != device_id:
+            refusals.append(refuse(index, event, ErrorCode.DEVICE, "expected the device that is signed in"))
+        elif event.user_id != person_id:
+            refusals.append(refuse(index, event, ErrorCode.PERSON, "expected the person who is signed in"))
+        else:
+            received.append((index, event))
+    return _without_contradictions(received, refusals)
+
+
+def _unreadable(index: int, raw: Raw, message: str) -> Refusal:
+    return Refusal(
+        id=wire.claimed_id(raw), index=index, code=ErrorCode.INVALID, message=message, retryable=False
+    )
+
+
+def _without_contradictions(
+    received: list[Indexed], refusals: list[Refusal]
+) -> tuple[list[Indexed], list[Refusal]]:
+    """One id, one verdict: an id that came twice with different content is refused each time."""
+    first = {event.id: event for _, event in reversed(received)}
+    refused = {refusal.id for refusal in refusals}
+    if len(first) == len(received) and not refused & first.keys():
+        return received, refusals
+    torn = {e.id for _, e in received if first[e.id] != e or e.id in refused}
+    twice = "this id came more than once in the batch, with different content"
+    contradicting = [refuse(i, e, ErrorCode.CONFLICT, twice) for i, e in received if e.id in torn]
+    return [(i, e) for i, e in received if e.id not in torn], refusals + contradicting
+
+
+def refuse(index: int, event: Received, code: ErrorCode, message: str, *, retryable: bool = False) -> Refusal:
+    return Refusal(id=event.id, index=index, code=code, message=message, retryable=retryable)

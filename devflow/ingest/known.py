@@ -1,0 +1,163 @@
+"""Which events are stored already, found by their ids.
+
+PostgreSQL has an index of ids. On SQLite a tree of random ids would cost more than all the rest of
+an upload: each new id falls on another page, and every page has to be written. Its unique key
+begins with the time instead, so new rows fall side by side; that an id came before with another
+time is noticed by fingerprints in memory, eight bytes each.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from sqlalchemy import Result, event, func, select, text
+from sqlalchemy.orm import Session
+
+from devflow.db import Database
+from devflow.models import Event
+from devflow.wire import Received
+
+Stored = dict[str, Any]
+"""Rows of ``_COLUMNS`` by the id of the event."""
+_COLUMNS: Final = (
+    Event.seq,
+    Event.event_id,
+    Event.timestamp,
+    Event.project_id,
+    Event.event_type,
+    Event.data,
+    Event.person_id,
+    Event.author_key,
+)
+
+
+class HasId(Protocol):
+    @property
+    def event_id(self) -> bytes: ...
+
+
+class Known(Protocol):
+    def load(self, database: Database) -> None:
+        """Get ready, outside of transactions; at once if it is."""
+
+    def find(self, session: Session, events: Sequence[Received]) -> Stored:
+        """What is stored under the ids of ``events``, whatever it says; where more is going to be stored."""
+
+    def add(self, session: Session, rows: Iterable[HasId]) -> None:
+        """Note the rows that this transaction has stored."""
+
+
+def on(database: Database) -> Known:
+    return ByFingerprint() if database.is_sqlite else ByIndex()
+
+
+class ByIndex:
+    """PostgreSQL: the database knows."""
+
+    def load(self, database: Database) -> None:
+        return
+
+    def find(self, session: Session, events: Sequence[Received]) -> Stored:
+        ids = ",".join(rf'"\\x{event.id_bytes.hex()}"' for event in events)
+        among = text("events.event_id = ANY (CAST(:ids AS bytea[]))").bindparams(ids=f"{{{ids}}}")
+        return _by_id(session.execute(select(*_COLUMNS).where(among)))
+
+    def add(self, session: Session, rows: Iterable[HasId]) -> None:
+        return
+
+
+class ByFingerprint:
+    """SQLite: a set of fingerprints that grows with the table, and is read from it at the start.
+
+    Exact also beside another process that writes: whatever rows came since the last look are read
+    first. A fingerprint that two ids share, or that a transaction left which was rolled back,
+    costs a search that finds nothing.
+    """
+
+    def __init__(self) -> None:
+        self._loading = threading.Lock()
+        self._fingerprints = _Fingerprints()
+        self._seq = 0  # all rows up to this one are in
+
+    def load(self, database: Database) -> None:
+        with self._loading:
+            if self._seq:
+                return
+            with database.reading() as session:
+                newest = session.scalar(select(func.max(Event.seq))) or 0
+                for ids in session.scalars(select(Event.event_id)).partitions(10_000):
+                    self._fingerprints.add(ids)
+            self._seq = newest
+
+    def find(self, session: Session, events: Sequence[Received]) -> Stored:
+        self._catch_up(session)
+        likely = [event for event in events if event.id_bytes in self._fingerprints]
+        if not likely:
+            return {}
+        found = _by_id(_at_their_time(session, likely))
+        moved = [event for event in likely if event.id not in found]
+        return found | _by_id(_at_any_time(session, moved)) if moved else found
+
+    def add(self, session: Session, rows: Iterable[HasId]) -> None:
+        # Before the commit: the next transaction may look as soon as this one has ended.
+        self._fingerprints.add(row.event_id for row in rows)
+        newest = session.scalar(select(func.max(Event.seq))) or 0
+        event.listen(session, "after_commit", lambda _: self._advance(newest), once=True)
+
+    def _advance(self, seq: int) -> None:
+        self._seq = max(self._seq, seq)
+
+    def _catch_up(self, session: Session) -> None:
+        newest = session.scalar(select(func.max(Event.seq))) or 0
+        if newest > self._seq:
+            self._fingerprints.add(session.scalars(select(Event.event_id).where(Event.seq > self._seq)))
+            self._seq = newest
+
+
+def _at_their_time(session: Session, events: Sequence[Received]) -> Result[Any]:
+    """By the unique key; written out, as building so long a statement would take longer than running it."""
+    wanted = ",".join(f"({event.timestamp},x'{event.id_bytes.hex()}')" for event in events)
+    columns = ",".join(f"events.{column.key}" for column in _COLUMNS)
+    return session.connection().exec_driver_sql(
+        f"WITH wanted(timestamp, event_id) AS (VALUES {wanted}) "  # noqa: S608 - integers and hex digits
+        f"SELECT {columns} FROM wanted JOIN events USING (timestamp, event_id)"
+    )
+
+
+def _at_any_time(session: Session, events: Sequence[Received]) -> Result[Any]:
+    """By reading the index of the unique key from its start to its end: somebody changed a time."""
+    return session.execute(select(*_COLUMNS).where(Event.event_id.in_([each.id_bytes for each in events])))
+
+
+def _by_id(rows: Result[Any]) -> Stored:
+    return {str(UUID(bytes=row.event_id)): row for row in rows}
+
+
+class _Fingerprints:
+    """The first eight bytes of many ids, in sorted arrays small enough to insert into."""
+
+    _BITS: Final = 12
+
+    def __init__(self) -> None:
+        self._parts = [array("Q") for _ in range(1 << self._BITS)]
+
+    def __contains__(self, event_id: bytes) -> bool:
+        part, number = self._place(event_id)
+        at = bisect_left(part, number)
+        return at < len(part) and part[at] == number
+
+    def add(self, ids: Iterable[bytes]) -> None:
+        for event_id in ids:
+            part, number = self._place(event_id)
+            at = bisect_left(part, number)
+            if at == len(part) or part[at] != number:
+                part.insert(at, number)
+
+    def _place(self, event_id: bytes) -> tuple[array[int], int]:
+        number = int.from_bytes(event_id[:8], "big")
+        return self._parts[number >> (64 - self._BITS)], number
