@@ -112,6 +112,7 @@ def test_a_fault_is_answered_with_the_same_headers(team: Team, monkeypatch: pyte
     monkeypatch.setitem(team.app.view_functions, "pages.sign_in", fail)
     answer = team.app.test_client().get("/sign-in")
     assert answer.status_code == 500
+    assert "broken on purpose" not in answer.text and "Traceback" not in answer.text
     assert {header: answer.headers.get(header) for header in ALWAYS} == ALWAYS
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

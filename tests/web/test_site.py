@@ -173,6 +173,7 @@ def test_a_fault_is_logged_and_answered_without_asking_the_database(
         answer = bob.get("/")
     assert answer.status_code == 500
     assert "log has the reason" in text(soup(answer), "main")
+    assert "the database is gone" not in answer.text and "Traceback" not in answer.text
     assert "the database is gone" in caplog.text
 
 
