@@ -200,8 +200,8 @@ def reset(session: Session, by: Actor, token: str, password: str) -> None:
     """
     link = _open(session, Purpose.RESET, token, by.now_ms)
     _use_up(session, token)
-    passwords.check(password)
     person = session.get_one(Person, link.person_id)
+    passwords.check(password, person.name, people.shown_email(by.vault, person) or "")
     person.password_hash = passwords.hashed(password)
     sessions.end_all(session, person)
     maker = session.get_one(Person, link.created_by)

@@ -321,6 +321,15 @@ def test_a_new_reset_link_ends_the_one_before_and_a_bad_password_ends_none(world
     reset(world, bobs)
 
 
+def test_a_reset_takes_no_password_made_of_the_persons_own_words(world: World) -> None:
+    ada, eve, bob = world.person("Ada", Role.ADMIN), world.person("Wrzesniewska"), world.person("Bob")
+    token = make_reset(world, ada, eve.public_id)
+    with pytest.raises(Invalid, match="harder to guess"):
+        reset(world, token, "wrzesniewska")
+    reset(world, make_reset(world, ada, bob.public_id), "wrzesniewska")
+    reset(world, token)
+
+
 def test_who_is_deactivated_gets_no_reset_and_loses_the_one_there_is(world: World) -> None:
     ada, eve = world.person("Ada", Role.ADMIN), world.person("Eve")
     token = make_reset(world, ada, eve.public_id)

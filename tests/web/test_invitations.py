@@ -127,7 +127,8 @@ def test_a_reset_link_sets_the_password_and_signs_everybody_else_out(team: Team)
 
 def test_no_answer_with_a_token_in_its_address_lets_the_browser_name_it(team: Team) -> None:
     ada = team.browser("ada")
-    for link in (invite(ada), reset_link(ada, team, "bob"), "/invite/guess", "/reset/guess"):
+    guesses = ("/setup/guess", "/invite/guess", "/reset/guess")
+    for link in (invite(ada), reset_link(ada, team, "bob"), *guesses):
         for answer in (team.browser().get(link), team.browser().post(link, password="short")):
             assert answer.headers["Referrer-Policy"] == "strict-origin"
             assert answer.headers["Cache-Control"] == "no-store"

@@ -105,6 +105,13 @@ def test_vendored_files_are_those_the_list_names() -> None:
     assert digests == listed
 
 
+def test_no_script_keeps_or_sends_anything_beside_the_pages_it_is_on() -> None:
+    elsewhere = re.compile(r"localStorage|sessionStorage|indexedDB|document\.cookie|sendBeacon|postMessage")
+    scripts = list((ROOT / "static").rglob("*.js"))
+    assert len(scripts) >= 3
+    assert [script.name for script in scripts if elsewhere.search(script.read_text("utf-8"))] == []
+
+
 def test_static_files_are_kept_for_ever_under_the_hash_of_their_content(team: Team) -> None:
     browser = team.browser()
     for link in soup(browser.get("/sign-in")).select("link[rel=stylesheet], script"):
@@ -166,6 +173,7 @@ def test_a_fault_is_logged_and_answered_without_asking_the_database(
         answer = bob.get("/")
     assert answer.status_code == 500
     assert "log has the reason" in text(soup(answer), "main")
+    assert "the database is gone" not in answer.text and "Traceback" not in answer.text
     assert "the database is gone" in caplog.text
 
 

@@ -17,7 +17,16 @@ from devflow.web import session as browser
 from devflow.web.current import context, now, session
 from devflow.web.pages import bp
 
-_WITH_TOKEN: Final = frozenset({"pages.invitation", "pages.accept", "pages.new_password", "pages.reset"})
+_WITH_TOKEN: Final = frozenset(
+    {
+        "pages.setup",
+        "pages.set_up",
+        "pages.invitation",
+        "pages.accept",
+        "pages.new_password",
+        "pages.reset",
+    }
+)
 
 
 @bp.after_request
