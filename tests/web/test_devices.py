@@ -12,9 +12,10 @@ from bs4 import BeautifulSoup
 from werkzeug.test import TestResponse
 
 from devflow import wire
-from devflow.accounts import pairing
+from devflow.accounts import pairing, people
 from devflow.accounts.throttle import Throttle
 from devflow.factory import create_app
+from devflow.models import Role
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
 from tests.clock import Clock
@@ -343,15 +344,9 @@ def test_an_admin_sees_everybodys_pcs_and_revokes_them_and_nobody_else_does(team
 
 
 def test_a_person_without_a_pc_is_told_how_to_pair_one(team: Team) -> None:
+    who = people.newcomer(name="Fay", email="fay@example.org", password=build.PASSWORD)
     with team.context.database.writing() as session:
-        from devflow.accounts import people
-        from devflow.audit import Actor
-        from devflow.models import Role
-
-        by = Actor(None, build.NOW_MS, team.context.vault)
-        people.create(
-            session, by, name="Fay", email="fay@example.org", password=build.PASSWORD, role=Role.DEVELOPER
-        )
+        people.create(session, team.world.by(session), who, Role.DEVELOPER)
     page = soup(team.browser("fay").get("/me/devices"))
     assert "devflow sync auth" in text(page, ".empty")
 
