@@ -82,7 +82,7 @@ def new_password(token: str) -> ResponseReturnValue:
 def reset(token: str) -> ResponseReturnValue:
     """Signs nobody in: a second factor is still asked for."""
     person = links.check_reset(session(), token, now())
-    about = person.name, people.email_of(context().vault, person)
+    about = person.name, people.shown_email(context().vault, person) or ""
     session().rollback()  # whoever waits for a turn to hash holds no connection that pages need
     try:
         kept = passwords.kept(request.form.get("password", ""), *about)
