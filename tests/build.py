@@ -104,15 +104,9 @@ class World:
 
     def person(self, name: str, role: Role = Role.DEVELOPER) -> Member:
         """A person with a PC, whose address is the name in lower case and whose password is PASSWORD."""
+        who = people.newcomer(name=name, email=f"{name.lower()}@example.org", password=PASSWORD)
         with self.database.writing() as session:
-            people.create(
-                session,
-                self.by(session),
-                name=name,
-                email=f"{name.lower()}@example.org",
-                password=PASSWORD,
-                role=role,
-            )
+            people.create(session, self.by(session), who, role)
         return self.member(name)
 
     def member(self, name: str) -> Member:

@@ -36,8 +36,7 @@ def change_password() -> ResponseReturnValue:
     new, about = form.get("new", ""), (viewer().name, people.email_of(context().vault, viewer()))
     try:
         with entrance.confirmed(form.get("current", "")) as act:
-            passwords.check(new, *about)
-            kept = passwords.hashed(new)
+            kept = passwords.kept(new, *about)
             token = act(
                 lambda writing, by: people.change_password(
                     writing, by, kept, browser.token(), end_programs="end_programs" in form
