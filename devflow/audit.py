@@ -38,6 +38,7 @@ class Act(StrEnum):
 
     WORKSPACE_MADE = "workspace.made"
     SECRET_CHANGED = "workspace.secret_changed"  # noqa: S105 - a name
+    CALENDAR_CHANGED = "workspace.calendar_changed"
     KEY_ROTATED = "workspace.key_rotated"
     KEY_DELETED = "workspace.key_deleted"
     SIGNED_IN = "person.signed_in"

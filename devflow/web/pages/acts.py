@@ -114,6 +114,8 @@ def _sentence(act: Act) -> str:
             return gettext("A used token of %(who)s was shown again, on the PC %(it)s: its log-in was ended")
         case Act.SECRET_CHANGED:
             return gettext("%(who)s sealed the keys under another secret")
+        case Act.CALENDAR_CHANGED:
+            return gettext("%(who)s counted all numbers anew, by another time zone or idle limit")
         case Act.KEY_ROTATED:
             return gettext("%(who)s made a new key")
         case Act.KEY_DELETED:
