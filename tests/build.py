@@ -195,6 +195,11 @@ class World:
         while self.database.transact(lambda session: rollups.refresh(session, self.calendar.zone)):
             pass
 
+    def adopt(self, calendar: Calendar) -> bool:
+        """Cut windows by this calendar from now on, as after a start with other settings."""
+        self.calendar = calendar
+        return self.database.transact(lambda session: rollups.adopt(session, self.by(session), calendar))
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         with self.database.reading() as session:

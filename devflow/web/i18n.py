@@ -13,6 +13,7 @@ from babel.dates import format_date, format_datetime, format_skeleton, format_ti
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
+from devflow import windows
 from devflow.web.current import context
 
 OFFERED: Final = ("en",)
@@ -26,8 +27,9 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    forms = (number, compact, duration, hours, day, weekday, month_day, month, moment, instant, iso, sentence)
-    for form in forms:
+    numbers = (number, compact, duration, hours)
+    times = (day_of, day, weekday, month_day, month, moment, instant, iso)
+    for form in (*numbers, *times, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -94,6 +96,11 @@ def span(first: date, last: date) -> str:
 def day(value: date) -> str:
     """Nov 3, 2026."""
     return _date(value, "medium", locale())
+
+
+def day_of(at_ms: int) -> date:
+    """The day, in the zone all days are cut by, that the instant lies in."""
+    return windows.day_of(at_ms, context().calendar.zone)
 
 
 def moment(at_ms: int) -> str:
