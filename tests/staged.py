@@ -70,7 +70,7 @@ def stage(context: Context, days: int = 12) -> Staged:
         offer = Offer(Role.DEVELOPER, team_id=team.public_id, project_id=found[0].public_id)
         invitation = links.invite(session, by_ada, offer)
         reset = links.make_reset(session, by_ada, cem.public_id)
-        started = pairing.start(session, world.by(session), "192.0.2.7", uuid4(), "New laptop")
+        started = pairing.start(session, world.by(session), uuid4(), "New laptop")
         signed_in = {"Ada": ada, "Bob": bob, "Cem": cem, "Dan": dan}
         cookies = {name: _cookie(world, session, who, name == "Dan") for name, who in signed_in.items()}
         _cookie(world, session, ada)

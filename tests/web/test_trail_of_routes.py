@@ -176,7 +176,7 @@ def an_approved_pc(town: Town) -> Ready:
 
 def started(town: Town) -> pairing.Started:
     found: pairing.Started = acting(
-        town, "", lambda session, by: pairing.start(session, by, str(uuid4()), uuid4(), "a new PC")
+        town, "", lambda session, by: pairing.start(session, by, uuid4(), "a new PC")
     )
     return found
 
