@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import jobs, tls, workspace
+from devflow import jobs, logs, tls, workspace
 from devflow.config import Settings
 from devflow.context import now_ms
 from devflow.errors import DevflowError
@@ -46,10 +46,7 @@ def ssl_context(_config: Any, _default: Any) -> ssl.SSLContext:
     return _renewing.current()
 
 
-logging.basicConfig(
-    level=logging.WARNING, format="[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"
-)
-
+logs.begin()
 logging.getLogger("devflow.anchors").setLevel(logging.INFO)  # the end of the audit trail, once a day
 
 

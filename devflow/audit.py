@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, event, func, select, update
+from sqlalchemy import Select, event, func, or_, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
 from devflow.crypto import Vault
@@ -38,6 +38,7 @@ class Act(StrEnum):
 
     WORKSPACE_MADE = "workspace.made"
     SECRET_CHANGED = "workspace.secret_changed"  # noqa: S105 - a name
+    CALENDAR_CHANGED = "workspace.calendar_changed"
     KEY_ROTATED = "workspace.key_rotated"
     KEY_DELETED = "workspace.key_deleted"
     SIGNED_IN = "person.signed_in"
@@ -141,7 +142,10 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries are wanted; None is any. Times are half-open, in Unix milliseconds."""
+    """Which entries are wanted; None is any. Times are half-open, in Unix milliseconds.
+
+    ``subject`` finds what was done to this person or thing, a person's memberships too.
+    """
 
     actor: UUID | None = None
     subject: UUID | None = None
@@ -165,11 +169,13 @@ def record(
     act: Act,
     subject: UUID | None = None,
     *,
+    person: UUID | None = None,
     is_refused: bool = False,
     **detail: Any,
 ) -> None:
     """Add an entry to the trail, in the caller's transaction; it gets its number as that one commits.
 
+    ``person`` is whom it is done to, where the subject is something else: the member of a team.
     ``detail`` is JSON of ids, counts and our own words, never of names or addresses: nothing here
     can be erased.
     """
@@ -178,6 +184,7 @@ def record(
         actor=None if by.person is None else by.person.public_id,
         act=act,
         subject=subject,
+        person=person,
         is_refused=is_refused,
         detail=json.dumps(detail, sort_keys=True, separators=(",", ":"), default=str),
     )
@@ -298,7 +305,7 @@ def _wanted(which: Filter) -> Select[AuditEntry]:
     if which.actor is not None:
         query = query.where(AuditEntry.actor == which.actor)
     if which.subject is not None:
-        query = query.where(AuditEntry.subject == which.subject)
+        query = query.where(or_(AuditEntry.subject == which.subject, AuditEntry.person == which.subject))
     if which.act is not None:
         query = query.where(AuditEntry.act == which.act)
     if which.since_ms is not None:
@@ -315,6 +322,7 @@ _COLUMNS: Final = (
     AuditEntry.actor,
     AuditEntry.act,
     AuditEntry.subject,
+    AuditEntry.person,
     AuditEntry.is_refused,
     AuditEntry.detail,
     AuditEntry.hash,
@@ -365,6 +373,7 @@ def _hash(vault: Vault, before: bytes, entry: Any) -> bytes:
         _bytes(entry.actor),
         entry.act.encode(),
         _bytes(entry.subject),
+        _bytes(entry.person),
         b"refused" if entry.is_refused else b"done",
         entry.detail.encode(),
     )

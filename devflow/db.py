@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from enum import IntEnum
 from typing import Any, Final, TypeVar
 
@@ -46,11 +48,12 @@ class Database:
     """Sessions to read with and transactions to write with, on either database.
 
     On SQLite all writing goes through one connection, which also does the checkpoints:
-    releases up to 3.51.2 can corrupt the file when several connections do either. Readers
-    never block it, nor it them (WAL).
+    releases up to 3.51.2 can corrupt the file when several connections do either. Whoever waits
+    for it gets it in turn. Readers never block it, nor it them (WAL).
     """
 
     def __init__(self, url: str) -> None:
+        self._turns = _Turns()
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
@@ -72,7 +75,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One transaction, committed at the end of the block, rolled back if it raises."""
-        with Session(self._writer) as session, session.begin():
+        with self._turn(), Session(self._writer) as session, session.begin():
             yield session
 
     def transact(self, work: Callable[[Session], T]) -> T:
@@ -94,15 +97,47 @@ class Database:
         Outside of transactions. A reader that takes more than a second keeps it from that.
         """
         if self.is_sqlite:
-            with closing(self._writer.raw_connection()) as connection:
+            with self._turn(), closing(self._writer.raw_connection()) as connection:
                 cursor = connection.cursor()
                 cursor.execute("PRAGMA busy_timeout = 1000")  # meanwhile nobody can write
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1_000}")
 
+    def _turn(self) -> AbstractContextManager[None]:
+        return self._turns.wait(BUSY_TIMEOUT_S) if self.is_sqlite else nullcontext()
+
     def close(self) -> None:
         self._reader.dispose()
         self._writer.dispose()
+
+
+class _Turns:
+    """A lock that is had in the order in which it was asked for.
+
+    Locks, and the pool of connections, give way to whoever comes first once they are free: that is
+    who just had them, so one who writes without a pause would keep all others from it for good.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[threading.Event] = deque()  # the first one's turn it is
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def wait(self, timeout_s: float) -> Iterator[None]:
+        mine = threading.Event()
+        self._change(self._queue.append, mine)
+        try:
+            if not mine.wait(timeout_s):
+                raise TimeoutError(f"expected a turn to write within {timeout_s} s, others took all of it")
+            yield
+        finally:
+            self._change(self._queue.remove, mine)
+
+    def _change(self, change: Callable[[threading.Event], None], who: threading.Event) -> None:
+        with self._changing:
+            change(who)
+            if self._queue:
+                self._queue[0].set()
 
 
 def _sqlite_engine(url: str, *, begin: str, pool_size: int, query_only: bool) -> Engine:

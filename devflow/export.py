@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Raw, Struct
@@ -24,14 +24,15 @@ from devflow.wire import EventType
 PAGE_EVENTS: Final = 250
 """8 MiB at most, if every event is as large as can be."""
 TYPE_OF: Final[dict[int, EventType]] = {number: kind for kind, number in TYPE_NUMBER.items()}
-_ERASED: Final = Raw(b"null")
+_NULL: Final = b"null"
 
 
-class Exported(Struct, frozen=True, kw_only=True, rename="camel"):
+class Exported(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """An event as it came over the wire (``wire.SyncEvent``), and when the server took it.
 
     ``device_id`` and ``local_id`` are null where a colleague's PC was the one that reported it:
-    those are the colleague's. ``event_data`` is null where it was erased.
+    those are the colleague's. ``event_data`` is null where it was erased, and where it is damaged
+    in the database: only then the event is ``unreadable``.
     """
 
     id: UUID
@@ -43,6 +44,7 @@ class Exported(Struct, frozen=True, kw_only=True, rename="camel"):
     event_type: EventType
     event_data: Raw
     received_at: int
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,24 @@ def _page(database: Database, vault: Vault, person_id: int, which: Sequence[int]
             .where(Event.seq.in_(which))
             .order_by(Event.seq)
         ).all()
-    return [
-        Row(
-            Exported(
-                id=UUID(bytes=row.event_id),
-                timestamp=row.timestamp,
-                device_id=row.device_id if row.is_own_device else None,
-                user_id=person.public_id,
-                project_id=row.project_id,
-                local_id=row.local_id if row.is_own_device else None,
-                event_type=TYPE_OF[row.event_type],
-                event_data=Raw(vault.open(DATA, row.event_id, row.data)) if row.data else _ERASED,
-                received_at=row.received_at,
-            ),
-            row.project,
-            row.device if row.is_own_device else None,
-        )
-        for row in found
-    ]
+    return [_exported(vault, person, row) for row in found]
+
+
+def _exported(vault: Vault, person: Person, row: Any) -> Row:
+    data = vault.open_or_none(DATA, row.event_id, row.data) if row.data else _NULL
+    return Row(
+        Exported(
+            id=UUID(bytes=row.event_id),
+            timestamp=row.timestamp,
+            device_id=row.device_id if row.is_own_device else None,
+            user_id=person.public_id,
+            project_id=row.project_id,
+            local_id=row.local_id if row.is_own_device else None,
+            event_type=TYPE_OF[row.event_type],
+            event_data=Raw(_NULL if data is None else data),
+            received_at=row.received_at,
+            unreadable=data is None,
+        ),
+        row.project,
+        row.device if row.is_own_device else None,
+    )

@@ -72,29 +72,31 @@ def make(session: Session, workspace: Workspace, secret: bytes, now_ms: int) -> 
     return Vault(_ring(_opened(_rows(session), wrapping)), secret)
 
 
-def adopt(session: Session, workspace: Workspace, settings: Settings, now_ms: int) -> None:
-    """Seal the keys under today's secret if they still are under one before. The caller commits.
+def adopt(session: Session, workspace: Workspace, settings: Settings, now_ms: int) -> Vault:
+    """Seal the keys under today's secret if they still are under one before; return the vault they open.
 
-    A count of iterations below today's rises at this. Raise Invalid if no secret opens them.
+    The caller commits. A count of iterations below today's rises at this. Raise Invalid if no
+    secret opens them.
     """
     found = secret.find(settings)
     rows = _rows(session)
     in_use, opened = _fitting(rows, workspace, found, settings)
     now = found.now or _make_secret(settings)
+    vault = Vault(_ring(opened), now.value)
     if now.value == in_use.value and workspace.kdf_iterations >= KDF_ITERATIONS:
-        return
+        return vault
     workspace.kdf_salt, workspace.kdf_iterations = os.urandom(SALT_BYTES), KDF_ITERATIONS
     wrapping = crypto.wrapping_key(now.value, workspace.kdf_salt, workspace.kdf_iterations)
     for row, plain in opened:
         row.sealed = crypto.wrap(wrapping, plain, _name(row))
-    by = Actor(None, now_ms, Vault(_ring(opened), now.value))
-    audit.record(session, by, Act.SECRET_CHANGED, iterations=KDF_ITERATIONS)
+    audit.record(session, Actor(None, now_ms, vault), Act.SECRET_CHANGED, iterations=KDF_ITERATIONS)
     if now.value != in_use.value:
         log.warning(
             "The keys of the database are now sealed under %s; the secret from %s is no longer needed.",
             now.origin,
             in_use.origin,
         )
+    return vault
 
 
 def first_secret(settings: Settings) -> bytes:

@@ -322,6 +322,7 @@ class AuditEntry(Base):
     __table_args__ = (
         Index("ix_audit_actor_id", "actor", "id"),
         Index("ix_audit_subject_id", "subject", "id"),
+        Index("ix_audit_person_id", "person", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -329,6 +330,7 @@ class AuditEntry(Base):
     actor: Mapped[UUID | None] = mapped_column(Uuid)  # None: the server itself, or nobody known
     act: Mapped[str] = mapped_column(String(40))
     subject: Mapped[UUID | None] = mapped_column(Uuid)
+    person: Mapped[UUID | None] = mapped_column(Uuid)  # whom it was done to, where the subject is a thing
     is_refused: Mapped[bool]
     detail: Mapped[str] = mapped_column(Text)  # JSON
     hash: Mapped[bytes] = mapped_column(LargeBinary(32))

@@ -187,6 +187,7 @@ class ReceiptPart(_Part, frozen=True):
     by: str
     is_refused: bool
     device: str | None
+    place: str | None
     detail: dict[str, Any]
 
 
@@ -258,6 +259,7 @@ def _account(session: Session, vault: Vault, person: Person) -> Account:
                 by=receipt.by,
                 is_refused=receipt.is_refused,
                 device=receipt.device,
+                place=receipt.place,
                 detail=receipt.detail,
             )
             for receipt in receipts.read(session, person)

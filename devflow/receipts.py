@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -15,7 +17,7 @@ from devflow import access, audit
 from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.errors import NotFound
-from devflow.models import AuditEntry, Device, Person
+from devflow.models import AuditEntry, Device, Person, Project, Team
 
 
 class Who(StrEnum):
@@ -27,7 +29,11 @@ class Who(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One act on the person or a PC of theirs. ``act`` is an ``audit.Act``, ``by`` the actor's name now."""
+    """One act on the person, a PC of theirs or their membership. ``act`` is an ``audit.Act``.
+
+    Names are those of today: ``by`` the actor's; ``device`` the PC's; ``place`` that of the team or
+    project, None for one that the person sees no more.
+    """
 
     id: int
     at_ms: int
@@ -35,6 +41,7 @@ class Receipt:
     by: str | Who
     is_refused: bool
     device: str | None
+    place: str | None
     detail: dict[str, Any]
 
 
@@ -60,7 +67,7 @@ def read(
         select(AuditEntry, Person.name, Person.erased_at)
         .outerjoin(Person, Person.public_id == AuditEntry.actor)
         .where(
-            AuditEntry.subject.in_([person.public_id, *devices]),
+            or_(AuditEntry.subject.in_([person.public_id, *devices]), AuditEntry.person == person.public_id),
             or_(AuditEntry.actor.is_(None), AuditEntry.actor != person.public_id),
         )
         .order_by(AuditEntry.id.desc())
@@ -68,6 +75,8 @@ def read(
     )
     if before is not None:
         query = query.where(AuditEntry.id < before)
+    rows = session.execute(query).all()
+    places = _places(session, person, [entry.subject for entry, _, _ in rows if entry.subject is not None])
     return [
         Receipt(
             id=entry.id,
@@ -75,11 +84,26 @@ def read(
             act=entry.act,
             by=_who(entry, name, erased_at),
             is_refused=entry.is_refused,
-            device=None if entry.subject is None else devices.get(entry.subject),
+            device=_named(entry, devices),
+            place=_named(entry, places),
             detail=json.loads(entry.detail),
         )
-        for entry, name, erased_at in session.execute(query)
+        for entry, name, erased_at in rows
     ]
+
+
+def _places(session: Session, person: Person, subjects: Sequence[UUID]) -> dict[UUID, str]:
+    """The names of the teams and projects among these that the person may know of."""
+    found: dict[UUID, str] = {}
+    kinds: tuple[tuple[Any, Action], ...] = ((Team, Action.VIEW_TEAM), (Project, Action.VIEW_PROJECT))
+    for kind, action in kinds:
+        seen = access.visible(person, action, kind).where(kind.public_id.in_(subjects))
+        found |= dict(session.execute(seen.with_only_columns(kind.public_id, kind.name)).all())
+    return found
+
+
+def _named(entry: AuditEntry, names: dict[UUID, str]) -> str | None:
+    return None if entry.subject is None else names.get(entry.subject)
 
 
 def _who(entry: AuditEntry, name: str | None, erased_at: int | None) -> str | Who:

@@ -71,6 +71,16 @@ def horizon(session: Session, now_ms: int, calendar: Calendar) -> int:
     Until the transaction ends nothing more is deleted. Comes before every other lock.
     """
     db.lock(session, db.Lock.RETENTION, shared=True)
+    return _horizon(session, now_ms, calendar)
+
+
+def taken_from(session: Session, now_ms: int, calendar: Calendar) -> date | None:
+    """The day before which all is refused as expired, None if nothing is."""
+    horizon = _horizon(session, now_ms, calendar)
+    return windows.day_of(horizon, calendar.zone) if horizon else None
+
+
+def _horizon(session: Session, now_ms: int, calendar: Calendar) -> int:
     kept = session.execute(select(Workspace.retention_days, Workspace.events_since)).one()
     by_age = 0 if kept.retention_days is None else cut(now_ms, kept.retention_days, calendar)
     since = max(kept.events_since, by_age)

@@ -24,7 +24,8 @@ from pyroaring import BitMap
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from devflow import db, windows
+from devflow import audit, db, windows
+from devflow.audit import Act, Actor
 from devflow.db import Lock, lock, ranges, upsert
 from devflow.models import Cell, Event, Mark, Person, Project, Workspace
 from devflow.windows import Grain, Window
@@ -498,13 +499,23 @@ def _times(session: Session, which: ColumnElement[bool]) -> Iterator[Sequence[in
         last = times[-1]
 
 
-def adopt(session: Session, calendar: Calendar) -> bool:
+def adopt(session: Session, by: Actor, calendar: Calendar) -> bool:
     """Make the calendar the workspace's; if it was another, rebuild and return True. The caller commits."""
     workspace = session.scalars(select(Workspace)).one()
-    if (workspace.timezone, workspace.idle_limit_ms) == (calendar.zone.key, calendar.idle_limit_ms):
+    zone, idle_ms = workspace.timezone, workspace.idle_limit_ms
+    if (zone, idle_ms) == (calendar.zone.key, calendar.idle_limit_ms):
         return False
     rebuild(session, calendar)
     workspace.timezone, workspace.idle_limit_ms = calendar.zone.key, calendar.idle_limit_ms
+    audit.record(
+        session,
+        by,
+        Act.CALENDAR_CHANGED,
+        zone_before=zone,
+        zone_now=workspace.timezone,
+        idle_s_before=idle_ms // 1_000,
+        idle_s_now=workspace.idle_limit_ms // 1_000,
+    )
     return True
 
 

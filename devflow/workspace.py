@@ -18,6 +18,7 @@ from devflow import audit, db, keys, retention, rollups
 from devflow.accounts import links
 from devflow.audit import Act, Actor
 from devflow.config import Settings
+from devflow.crypto import Vault
 from devflow.db import Database, Lock
 from devflow.errors import Invalid
 from devflow.models import Workspace
@@ -39,8 +40,8 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
         migrate(database)
         with database.writing() as session:
             db.lock(session, Lock.START)
-            ensure(session, settings, now_ms)
-            rollups.adopt(session, Calendar(settings.zone, settings.idle_limit_ms))
+            by = Actor(None, now_ms, ensure(session, settings, now_ms))
+            rollups.adopt(session, by, Calendar(settings.zone, settings.idle_limit_ms))
             return links.open_setup(session, now_ms)
     finally:
         database.close()
@@ -86,12 +87,14 @@ def server_id(session: Session) -> UUID:
     return found
 
 
-def ensure(session: Session, settings: Settings, now_ms: int) -> None:
-    """Make the workspace and its keys, or seal the keys under the secret of today. The caller commits."""
+def ensure(session: Session, settings: Settings, now_ms: int) -> Vault:
+    """Make the workspace and its keys, or seal the keys under the secret of today; return the vault.
+
+    The caller commits.
+    """
     workspace = session.get(Workspace, 1, with_for_update=True)
     if workspace is not None:
-        keys.adopt(session, workspace, settings, now_ms)
-        return
+        return keys.adopt(session, workspace, settings, now_ms)
     workspace = Workspace(
         id=1,
         server_id=uuid4(),
@@ -109,3 +112,4 @@ def ensure(session: Session, settings: Settings, now_ms: int) -> None:
     vault = keys.make(session, workspace, keys.first_secret(settings), now_ms)
     audit.begin(workspace, vault)
     audit.record(session, Actor(None, now_ms, vault), Act.WORKSPACE_MADE)
+    return vault

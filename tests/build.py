@@ -113,15 +113,9 @@ class World:
 
     def person(self, name: str, role: Role = Role.DEVELOPER) -> Member:
         """A person with a PC, whose address is the name in lower case and whose password is PASSWORD."""
+        who = people.newcomer(name=name, email=f"{name.lower()}@example.org", password=PASSWORD)
         with self.database.writing() as session:
-            people.create(
-                session,
-                self.by(session),
-                name=name,
-                email=f"{name.lower()}@example.org",
-                password=PASSWORD,
-                role=role,
-            )
+            people.create(session, self.by(session), who, role)
         return self.member(name)
 
     def member(self, name: str) -> Member:
@@ -209,6 +203,11 @@ class World:
         """Derive all marked days, as the job does."""
         while self.database.transact(lambda session: rollups.refresh(session, self.calendar.zone)):
             pass
+
+    def adopt(self, calendar: Calendar) -> bool:
+        """Cut windows by this calendar from now on, as after a start with other settings."""
+        self.calendar = calendar
+        return self.database.transact(lambda session: rollups.adopt(session, self.by(session), calendar))
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -1,115 +1,228 @@
-"""Pictures of every page, light, dark and on a phone: ``python -m tests.screenshots FOLDER``."""
+"""Pictures of every page, light, dark and on a phone: ``python -m tests.screenshots FOLDER [NAME ...]``.
+
+With names, only the pictures whose names begin with one of them.
+"""
 
 from __future__ import annotations
 
 import logging
-import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
-from uuid import UUID
 
-from playwright.sync_api import Browser, sync_playwright
+from flask import abort
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from devflow.context import Context
 from devflow.factory import create_app
-from devflow.models import Role
-from devflow.wire import EventData
+from devflow.web import guard
 from tests import build
 from tests.browsing import serving
-from tests.build import World
+from tests.staged import Staged, stage
 
-SIZES: Final = {"wide": (1440, 900), "tablet": (768, 1024), "phone": (360, 760)}
+SIZES: Final = {"wide": (1280, 800), "phone": (390, 844)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+FAULTS: Final = (403, 429, 500)
+DAYS: Final = 365
 
 
-def main(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """The page at an address, after some fields of it were filled in and a button was pressed, if any."""
+
+    name: str
+    address: str
+    fill: Mapping[str, str] = field(default_factory=dict)
+    press: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    browser: Browser
+    folder: Path
+    wanted: tuple[str, ...]
+
+    def shoot(self, site: str, cookie: str | None, shots: list[Shot]) -> None:
+        with self._tab(site, cookie) as page:
+            for shot in shots:
+                if shot.press or shot.name.startswith(self.wanted or ""):
+                    self._shoot(page, site, shot)
+
+    @contextmanager
+    def _tab(self, site: str, cookie: str | None) -> Iterator[Page]:
+        tab = self.browser.new_context(reduced_motion="reduce")
+        if cookie is not None:
+            tab.add_cookies([{"name": "devflow", "value": cookie, "url": site}])
+        yield tab.new_page()
+        tab.close()
+
+    def _shoot(self, page: Page, site: str, shot: Shot) -> None:
+        page.goto(site + shot.address)
+        for label, text in shot.fill.items():
+            page.get_by_label(label, exact=True).first.fill(text)
+        if shot.press:
+            with page.expect_navigation():
+                page.get_by_role("button", name=shot.press).first.click()
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            for size, (width, height) in SIZES.items():
+                page.set_viewport_size({"width": width, "height": height})
+                page.screenshot(path=self.folder / f"{shot.name}-{size}-{theme}.png", full_page=True)
+
+
+def main(folder: Path, *wanted: str) -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
-        context, token = build.context(Path(data) / "new")
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        with serving(create_app(context)) as address:
-            shoot(browser, folder, {"setup": f"{address}/setup/{token}", "no-account": f"{address}/sign-in"})
-        context.database.close()
-        context, _ = build.context(Path(data) / "team")
-        busy, silent = seed(context)
-        with serving(create_app(context)) as address:
-            shoot(browser, folder, {"sign-in": f"{address}/sign-in"})
-            pages = {
-                "overview": "/",
-                "project": f"/projects/{busy}",
-                "project-year": f"/projects/{busy}?range=1y",
-                "project-empty": f"/projects/{silent}",
-                "people": "/people",
-                "own-account": "/me/account",
-                "project-members": f"/projects/{busy}/members",
-                "teams": "/teams",
-                "not-found": "/projects/nothing",
-            }
-            shoot(browser, folder, {name: address + path for name, path in pages.items()}, "ada@example.org")
-        context.database.close()
+        camera = Camera(browser, folder, wanted)
+        _new_server(camera, Path(data) / "new")
+        _team_server(camera, Path(data) / "team")
         browser.close()
 
 
-def seed(context: Context) -> tuple[UUID, UUID]:
-    """A small team's year; return a busy project and one without events."""
-    chance = random.Random(7)
-    world = World.of(context)
-    ada, bob = world.person("Ada", Role.ADMIN), world.person("Bob")
-    world.team("platform", {ada: Role.MANAGER, bob: Role.LEAD})
-    found = [world.project(name, ada, bob) for name in ("atlas-api", "billing", "design-system")]
-    for number, project in enumerate(found):
-        for who in (ada, bob):
-            world.report(who, project, *_year(chance, who.author, busy=0.85 - 0.25 * number))
-    outside = [build.NOW_MS - 40 * build.DAY_MS - day * 3 * build.DAY_MS for day in range(60)]
-    world.report(ada, found[2], *((day, build.commit(build.STRANGER, "src/app.py")) for day in outside))
-    world.refresh()
-    return found[0].public_id, world.project("field-notes", ada).public_id
+def _new_server(camera: Camera, data: Path) -> None:
+    context, token = build.context(data)
+    with _site(context) as site:
+        camera.shoot(site, None, list(_first_minutes(f"/setup/{token}")))
+    context.database.close()
 
 
-def _year(chance: random.Random, author: str, busy: float) -> Iterator[tuple[int, EventData]]:
-    for days_ago in range(365):
-        morning = build.NOW_MS - days_ago * build.DAY_MS - 6 * build.HOUR_MS
-        is_weekend = (morning // build.DAY_MS + 3) % 7 > 4
-        if chance.random() > busy * (0.1 if is_weekend else 1):
-            continue
-        at = morning + chance.randrange(build.HOUR_MS)
-        for _ in range(chance.randrange(6, 32)):
-            at += chance.randrange(2, 17) * build.MINUTE_MS
-            if at > build.NOW_MS:
-                break
-            path = f"{chance.choice(('src', 'tests', 'docs'))}/part{chance.randrange(40)}.py"
-            yield at, build.saved(path)
-            if chance.random() < 0.22:
-                lines = int(chance.lognormvariate(3, 1.1))
-                deletions = int(lines * chance.random() * 0.8)
-                yield at + 20_000, build.commit(author, path, insertions=lines, deletions=deletions)
+def _team_server(camera: Camera, data: Path) -> None:
+    context, _ = build.context(data)
+    staged = stage(context, DAYS)
+    with _site(context) as site:
+        for name, shots in {
+            "": _to_strangers(staged),
+            "Dan": [Shot("sign-in-code", "/sign-in/code")],
+            "Cem": _to_a_newcomer(staged),
+            "Bob": _to_a_lead(staged),
+            "Ada": _to_an_admin(staged),
+        }.items():
+            camera.shoot(site, staged.cookies.get(name), list(shots))
+    context.database.close()
 
 
-def shoot(browser: Browser, folder: Path, pages: dict[str, str], email: str | None = None) -> None:
-    for theme in THEMES:
-        for size, (width, height) in SIZES.items():
-            tab = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
-            )
-            page = tab.new_page()
-            if email is not None:
-                page.goto(next(iter(pages.values())))
-                page.fill("#email", email)
-                page.fill("#password", build.PASSWORD)
-                page.click("main button")
-                page.wait_for_selector("h1:has-text('Overview')")
-            for name, address in pages.items():
-                page.goto(address)
-                page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
-            tab.close()
+@contextmanager
+def _site(context: Context) -> Iterator[str]:
+    app = create_app(context)
+    app.add_url_rule("/fault/<int:code>", "pages.fault", guard.public("for a picture of it")(abort))
+    with serving(app) as site:
+        yield site
+
+
+def _first_minutes(setup: str) -> Iterator[Shot]:
+    """The first person's, who owns a server on which nothing happened yet."""
+    yield Shot("new-sign-in", "/sign-in")
+    yield Shot("new-setup", setup)
+    account = {"Name": "Ada", "E-mail": "ada@example.org"}
+    yield Shot("new-setup-wrong", setup, {**account, "Password": "a" * 12}, press="Make account")
+    yield Shot("new-overview", setup, {**account, "Password": build.PASSWORD}, press="Make account")
+    for name in (
+        "teams",
+        "people",
+        "devices",
+        "keys",
+        "retention",
+        "audit",
+        "me",
+        "me/receipts",
+        "me/devices",
+    ):
+        yield Shot(f"new-{name.replace('/', '-')}", f"/{name}")
+    yield Shot("new-audit-none", "/audit?from=2020-01-01&to=2020-01-02")
+    yield Shot("new-project", "/", {"Name": "atlas-api"}, press="Make project")
+    yield Shot("new-team", "/teams", {"Name": "Platform"}, press="Make team")
+
+
+def _to_strangers(staged: Staged) -> Iterator[Shot]:
+    yield Shot("sign-in", "/sign-in")
+    yield Shot(
+        "sign-in-wrong", "/sign-in", {"E-mail": "ada@example.org", "Password": "guess"}, press="Sign in"
+    )
+    yield Shot("invitation", f"/invite/{staged.invitation}")
+    yield Shot("reset", f"/reset/{staged.reset}")
+    yield Shot("link-over", "/invite/guess")
+    for status in FAULTS:
+        yield Shot(f"error-{status}", f"/fault/{status}")
+
+
+def _to_a_newcomer(staged: Staged) -> Iterator[Shot]:
+    yield Shot("newcomer-overview", "/")
+    yield Shot("newcomer-teams", "/teams")
+    yield Shot("newcomer-me", "/me")
+    yield Shot("newcomer-project", f"/projects/{staged.project}")
+    yield Shot("newcomer-people", "/people")
+
+
+def _to_a_lead(staged: Staged) -> Iterator[Shot]:
+    yield Shot("lead-team", f"/teams/{staged.team}")
+    yield Shot("lead-project-members", f"/projects/{staged.project}/members")
+    yield Shot("lead-person", f"/people/{staged.people['Ada']}")
+    yield Shot("lead-person-nothing", f"/people/{staged.people['Eve']}")
+    factor = "/me/security/second-factor"
+    yield Shot("second-factor", factor)
+    proof = {"Current password": build.PASSWORD, "Code that the app shows now": staged.factor_code}
+    yield Shot("second-factor-wrong", factor, {**proof, "Current password": "x"}, press="Switch on")
+    yield Shot("recovery-codes", factor, proof, press="Switch on")
+    yield Shot("security-with-factor", "/me/security")
+
+
+def _to_an_admin(staged: Staged) -> Iterator[Shot]:
+    project, team = f"/projects/{staged.project}", f"/teams/{staged.team}"
+    own, bob, eve, fay = (f"/people/{staged.people[name]}" for name in ("Ada", "Bob", "Eve", "Fay"))
+    addresses = {
+        "overview": "/",
+        "project": project,
+        "project-year": f"{project}?range=1y",
+        "project-none-in-range": f"{project}?from=2020-01-01&to=2020-02-01",
+        "project-empty": f"/projects/{staged.silent}",
+        "project-members": f"{project}/members",
+        "teams": "/teams",
+        "team": team,
+        "people": "/people",
+        "person-own": own,
+        "account": f"{bob}/account",
+        "account-own": f"{own}/account",
+        "account-leaving": f"{eve}/account",
+        "account-deactivated": f"{fay}/account",
+        "devices": "/devices",
+        "keys": "/keys",
+        "retention": "/retention",
+        "retention-preview": "/retention?days=100",
+        "audit": "/audit",
+        "me": "/me",
+        "me-as-seen-by": f"/me/as-seen-by/{staged.people['Bob']}",
+        "me-receipts": "/me/receipts",
+        "me-account": "/me/account",
+        "me-security": "/me/security",
+        "me-devices": "/me/devices",
+        "pair": "/pair",
+        "pair-denied": "/pair?done=denied",
+        "error-404": "/nothing",
+        "error-400": f"{project}?range=x",
+    }
+    for name, address in addresses.items():
+        yield Shot(name, address)
+    yield Shot("overview-wrong", "/", {"Name": "atlas-api"}, press="Make project")
+    yield Shot("people-link", "/people", press="Make link")
+    yield Shot("account-link", f"{bob}/account", press="Make a link for a new password")
+    yield Shot("pair-decide", "/pair", {"Code": staged.pairing_code}, press="Continue")
+    yield Shot("pair-wrong", "/pair", {"Code": "BCDF-GHJK"}, press="Continue")
+    yield Shot(
+        "me-security-wrong",
+        "/me/security",
+        {"Current password": "x", "New password": "y" * 12},
+        press="Change password",
+    )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -86,6 +86,29 @@ def test_every_import_keeps_to_the_rules() -> None:
     assert list(breaches(ROOT)) == []
 
 
+def test_the_server_has_nothing_to_ask_others_with() -> None:
+    """It answers, and asks its database; the health check asks the server itself."""
+    talking = (
+        "requests urllib3 httpx aiohttp urllib.request http.client socket asyncio ftplib smtplib imaplib "
+        "poplib subprocess multiprocessing"
+    )
+    assert {
+        each.module
+        for each in imports(ROOT)
+        if _covers("app devflow", each.module) and _covers(talking, each.name)
+    } == {"devflow.healthcheck"}
+
+
+def test_nothing_runs_text_as_code_or_reads_objects_that_could() -> None:
+    running = {"eval", "exec", "compile", "__import__"}
+    reading = "pickle marshal shelve dill yaml xml lxml"
+    assert [each for each in imports(ROOT) if _covers(reading, each.name)] == []
+    for path in _files(ROOT):
+        calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+        called = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
+        assert not called & running, path
+
+
 def test_the_walk_sees_both_programs() -> None:
     assert {
         ("app", "devflow.factory.create_app"),

@@ -98,6 +98,7 @@ def test_the_first_start_says_once_where_the_secret_is_and_a_start_without_it_en
     server.start()
     assert server.stop() == 0
     assert server.printed().count(f"Made the secret {file}. Back it up now") == 1
+    assert re.search(r"^\[[-\d]+ [:\d]+ [+-]\d{4}\] .* devflow\.keys: Made", server.printed(), re.MULTILINE)
     file.rename(tmp_path / "elsewhere")
     refused(server, f"expected the secret that this database was made with, in {file} or as ")
     assert not file.exists()

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow import access, audit
-from devflow.access import Action
+from devflow.access import Action, NotYours
 from devflow.accounts import tokens
 from devflow.audit import Act, Actor
-from devflow.errors import Invalid, NotFound, Unauthorized
+from devflow.errors import Invalid, Unauthorized
 from devflow.models import Device, Person
 from devflow.names import plain_name
 
@@ -56,10 +56,10 @@ def find_own(session: Session, person: Person, public_id: UUID) -> Device | None
 
 
 def rename(session: Session, by: Actor, public_id: UUID, name: str) -> None:
-    """Call the own device something else; raise NotFound if it is not the own. The caller commits."""
+    """Call the own device something else; raise NotYours if it is not the own. The caller commits."""
     device = session.scalar(select(Device).filter_by(public_id=public_id, person_id=by.who().id))
     if device is None:
-        raise NotFound(f"there is no device {public_id} of yours")
+        raise NotYours(f"there is no device {public_id} of yours", Action.USE_OWN, public_id)
     name = plain_name(name)
     if name != device.name:
         device.name = name

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from devflow import access, audit, crypto
 from devflow.access import Action
-from devflow.accounts import passwords, people, sessions
+from devflow.accounts import people, sessions
+from devflow.accounts.people import Newcomer
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, NotFound
 from devflow.models import Link, Person, Project, ProjectMember, Role, Team, TeamMember
@@ -68,11 +69,11 @@ def check_setup(session: Session, token: str) -> None:
         raise NotFound("this set-up link is not open; a start of the server without accounts prints another")
 
 
-def set_up(session: Session, by: Actor, token: str, *, name: str, email: str, password: str) -> Person:
+def set_up(session: Session, by: Actor, token: str, who: Newcomer) -> Person:
     """Make the first account, an admin's, and close the link. The caller commits."""
     check_setup(session, token)
     _use_up(session, token)
-    return people.create(session, by, name=name, email=email, password=password, role=Role.ADMIN)
+    return people.create(session, by, who, Role.ADMIN)
 
 
 def invite(session: Session, by: Actor, offer: Offer) -> str:
@@ -152,14 +153,14 @@ def withdraw(session: Session, by: Actor, public_id: UUID) -> None:
     audit.record(session, by, Act.INVITATION_WITHDRAWN, public_id)
 
 
-def accept(session: Session, by: Actor, token: str, *, name: str, email: str, password: str) -> Person:
+def accept(session: Session, by: Actor, token: str, who: Newcomer) -> Person:
     """Make the invited person's account, with all that the invitation gives, and close the link.
 
-    Raise NotFound if it is not open, Invalid saying what is wrong with the input. The caller commits.
+    Raise NotFound if it is not open, Invalid if there is such an account. The caller commits.
     """
     link = _open(session, Purpose.INVITE, token, by.now_ms)
     _use_up(session, token)
-    person = people.create(session, by, name=name, email=email, password=password, role=Role(str(link.role)))
+    person = people.create(session, by, who, Role(str(link.role)))
     if link.team_id is not None:
         session.add(TeamMember(team_id=link.team_id, person_id=person.id, role=link.team_role))
     if link.project_id is not None:
@@ -193,16 +194,15 @@ def check_reset(session: Session, token: str, now_ms: int) -> Person:
     return session.get_one(Person, _open(session, Purpose.RESET, token, now_ms).person_id)
 
 
-def reset(session: Session, by: Actor, token: str, password: str) -> None:
+def reset(session: Session, by: Actor, token: str, password_hash: str) -> None:
     """Set the password, and end every session and token of the person; the second factor stays.
 
-    Raise NotFound if the link is not open, Invalid for a bad password. The caller commits.
+    Raise NotFound if the link is not open. The caller commits.
     """
     link = _open(session, Purpose.RESET, token, by.now_ms)
     _use_up(session, token)
-    passwords.check(password)
     person = session.get_one(Person, link.person_id)
-    person.password_hash = passwords.hashed(password)
+    person.password_hash = password_hash
     sessions.end_all(session, person)
     maker = session.get_one(Person, link.created_by)
     audit.record(session, by, Act.PASSWORD_RESET, person.public_id, link_by=maker.public_id)

@@ -1,7 +1,8 @@
 """Pairing: a PC shows a code, its owner types it into the browser, the PC gets tokens (after RFC 8628).
 
 The PC keeps a secret that it asks with; the code, short enough to type, is good for nothing but
-to be approved or denied by somebody who is signed in, and only so many may be tried.
+to be approved or denied by somebody who is signed in. How many may be tried is the callers' to limit
+(``throttle``), outside of the transaction.
 """
 
 from __future__ import annotations
@@ -10,11 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
@@ -32,15 +29,11 @@ INTERVAL_S: Final = 2
 """How often the PC asks whether it was approved."""
 MAX_OPEN: Final = 1_000
 """How many PCs may wait at a time: strangers can ask, and must not fill the disk."""
-PER_ADDRESS: Final = RateLimitItemPerMinute(5)
-WRONG_CODES: Final = RateLimitItemPerMinute(10, 15)
 # No vowels, so that no code is a word, and nothing that is easily taken for another (RFC 8628, 6.1).
 LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 CODE_LENGTH: Final = 8
 _GONE: Final = "this code is not waiting: `devflow sync auth` on the PC shows a new one"
 _OVER: Final = "this pairing has expired or was used: start anew"
-# Of each server in this process its own.
-_limiters: WeakKeyDictionary[Vault, FixedWindowRateLimiter] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +55,9 @@ class Waiting:
     device: Device | None
 
 
-def start(session: Session, by: Actor, address: str, device_id: UUID, name: str) -> Started:
-    """Let a PC ask to be let in; ``address`` is where it asks from. The caller commits.
-
-    Raise Limited if there are too many from there, or from everywhere.
-    """
+def start(session: Session, by: Actor, device_id: UUID, name: str) -> Started:
+    """Let a PC ask to be let in; raise Limited if too many wait already. The caller commits."""
     name = plain_name(name)
-    if not _limiter(by.vault).hit(PER_ADDRESS, "start", address):
-        raise Limited(f"expected at most {PER_ADDRESS.amount} pairings a minute from one address", 60)
     session.execute(delete(Pairing).where(Pairing.expires_at <= by.now_ms))
     if (session.scalar(select(func.count()).select_from(Pairing)) or 0) >= MAX_OPEN:
         raise Limited(f"expected at most {MAX_OPEN} PCs that wait to be paired", 60)
@@ -92,8 +80,7 @@ def start(session: Session, by: Actor, address: str, device_id: UUID, name: str)
 def look(session: Session, by: Actor, code: str) -> Waiting:
     """The PC that shows this code, for who acts to decide about.
 
-    Raise NotFound if none does, Limited after too many such codes, Invalid for what cannot be a
-    code or a PC of somebody else's.
+    Raise NotFound if none does, Invalid for what cannot be a code or a PC of somebody else's.
     """
     found = _find(session, by, code)
     device = devices.find_own(session, by.who(), found.device_public_id)
@@ -110,7 +97,7 @@ def approve(session: Session, by: Actor, code: str) -> Device:
 
 
 def deny(session: Session, by: Actor, code: str) -> None:
-    """Turn the PC away. Raise NotFound, Limited or Invalid as ``look``. The caller commits."""
+    """Turn the PC away. Raise NotFound or Invalid as ``look``. The caller commits."""
     found = _find(session, by, code)
     _decide(session, by, found, denied_at=by.now_ms)
     audit.record(session, by, Act.PAIRING_DENIED, found.device_public_id)
@@ -145,16 +132,11 @@ def _tokens(session: Session, by: Actor, found: Pairing, person: Person, audienc
 
 
 def _find(session: Session, by: Actor, code: str) -> Pairing:
-    """The pairing of this code that nobody has decided; a wrong one is counted."""
-    limiter, person = _limiter(by.vault), str(by.who().public_id)
+    """The pairing of this code that nobody has decided."""
     plain = _plain(code)
     # Ask for ASCII first: some letters become others, or two, in capitals.
     if not code.isascii() or len(plain) != CODE_LENGTH or not set(plain) <= set(LETTERS):
         raise Invalid("expected a code of 8 letters such as BCDF-GHJK, as the PC shows it")
-    if not limiter.test(WRONG_CODES, "code", person):
-        raise Limited(
-            f"expected at most {WRONG_CODES.amount} wrong codes in 15 minutes", WRONG_CODES.get_expiry()
-        )
     query = select(Pairing).where(
         Pairing.code_hash == _code_hash(by.vault, plain),
         Pairing.expires_at > by.now_ms,
@@ -163,7 +145,6 @@ def _find(session: Session, by: Actor, code: str) -> Pairing:
     )
     found = session.scalar(query)
     if found is None:
-        limiter.hit(WRONG_CODES, "code", person)
         raise NotFound(_GONE)
     return found
 
@@ -212,9 +193,3 @@ def _plain(code: str) -> str:
 def _code_hash(vault: Vault, code: str) -> bytes:
     # Keyed: a code is short enough to be found from a plain hash.
     return vault.mac("pairings.code_hash", _plain(code).encode())
-
-
-def _limiter(vault: Vault) -> FixedWindowRateLimiter:
-    if vault not in _limiters:
-        _limiters[vault] = FixedWindowRateLimiter(MemoryStorage())
-    return _limiters[vault]

@@ -34,6 +34,16 @@ _NOBODYS_HASH: Final = _hasher.hash(crypto.new_token())
 _judging: Final = threading.Lock()
 
 
+def kept(password: str, *about: str) -> str:
+    """What is kept of a new password, Argon2id with its own salt, if ``check`` finds it good.
+
+    Takes its time, so it is called before a transaction begins: meanwhile others may write.
+    """
+    check(password, *about)
+    with hashing:
+        return _hasher.hash(password)
+
+
 def check(password: str, *about: str) -> None:
     """Raise Invalid saying what is wrong with a new password.
 
@@ -54,12 +64,6 @@ def check(password: str, *about: str) -> None:
 def _parts(text: str) -> list[str]:
     """A name or an address, and what it is made of."""
     return [part for part in (text, *re.split(r"[@.\s]", text), *re.split(r"[\W_]", text)) if part]
-
-
-def hashed(password: str) -> str:
-    """What is kept of a password: Argon2id with its own salt."""
-    with hashing:
-        return _hasher.hash(password)
 
 
 def verify(stored: str | None, password: str) -> bool:

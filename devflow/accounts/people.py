@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from sqlalchemy import delete, exists, select
@@ -29,27 +30,43 @@ from devflow.names import plain_name
 EMAIL = "people.email"
 
 
-def create(session: Session, by: Actor, *, name: str, email: str, password: str, role: Role) -> Person:
-    """A new account. Raise Invalid saying what is wrong with the input. The caller commits."""
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What a new account is made of, as ``newcomer`` has found it right."""
+
+    name: str
+    email: str
+    password_hash: str = field(repr=False)
+
+
+def newcomer(*, name: str, email: str, password: str) -> Newcomer:
+    """Raise Invalid saying what is wrong with the input.
+
+    Called before the transaction in which ``create`` is, for the password is hashed.
+    """
     name, email = plain_name(name), checked_email(email)
-    passwords.check(password, name, email)
-    key = email_key(by.vault, email)
+    return Newcomer(name, email, passwords.kept(password, name, email))
+
+
+def create(session: Session, by: Actor, who: Newcomer, role: Role) -> Person:
+    """A new account. Raise Invalid if the e-mail address has one already. The caller commits."""
+    key = email_key(by.vault, who.email)
     if session.scalar(select(Person.id).where(Person.email_key == key)) is not None:
-        raise Invalid(f"expected an e-mail address nobody has yet, got {email}")
+        raise Invalid(f"expected an e-mail address nobody has yet, got {who.email}")
     public_id = uuid4()
     person = Person(
         public_id=public_id,
         email_key=key,
-        email=by.vault.seal(EMAIL, public_id.bytes, email.encode()),
-        name=name,
-        password_hash=passwords.hashed(password),
+        email=by.vault.seal(EMAIL, public_id.bytes, who.email.encode()),
+        name=who.name,
+        password_hash=who.password_hash,
         role=role,
         token_version=1,
         created_at=by.now_ms,
     )
     session.add(person)
     session.flush()
-    _take_author(session, by.vault, person, email)
+    _take_author(session, by.vault, person, who.email)
     audit.record(session, by, Act.PERSON_MADE, public_id, role=role)
     return person
 

@@ -99,11 +99,15 @@ def switch_off(session: Session, by: Actor, code: str) -> None:
     audit.record(session, by, Act.SECOND_FACTOR_OFF, person.public_id)
 
 
-def renew_recovery_codes(session: Session, by: Actor) -> list[str]:
-    """New recovery codes, to be shown once; those before are void. The caller commits."""
+def renew_recovery_codes(session: Session, by: Actor, code: str) -> list[str]:
+    """New recovery codes, to be shown once; those before are void. The caller commits.
+
+    Raise CodeNeeded for a wrong code, of either kind: with new ones the factor can be switched off.
+    """
     person = _locked(session, by)
     if not is_on(session, person):
         raise Invalid("expected a second factor: yours is off, and recovery codes stand in for nothing")
+    check(session, by, person, code)
     made = _new_recovery_codes(session, by.vault, person)
     audit.record(session, by, Act.RECOVERY_CODES_MADE, person.public_id, n=len(made))
     return made

@@ -11,6 +11,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from devflow import audit, crypto
+from devflow.access import Action, NotYours
 from devflow.accounts import browsers
 from devflow.audit import Act, Actor
 from devflow.errors import NotFound
@@ -96,10 +97,10 @@ def open_ones(session: Session, person: Person, now_ms: int) -> Sequence[Browser
 
 
 def end_one(session: Session, by: Actor, public_id: UUID) -> None:
-    """End one of the own sessions. Raise NotFound if there is none of this id. The caller commits."""
+    """End one of the own sessions. Raise NotYours if there is none of this id. The caller commits."""
     ended = session.execute(delete(BrowserSession).filter_by(public_id=public_id, person_id=by.who().id))
     if not ended.rowcount:  # type: ignore[attr-defined]  # a CursorResult, for a DELETE
-        raise NotFound(f"you have no session {public_id}")
+        raise NotYours(f"you have no session {public_id}", Action.USE_OWN, public_id)
     audit.record(session, by, Act.SESSION_ENDED, public_id)
 
 

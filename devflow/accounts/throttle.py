@@ -1,6 +1,6 @@
 """Throttling guesses: so many failures in a time, then no more tries until some of them are past.
 
-Only failures count, in several windows at once: the longer somebody goes on, the longer the wait.
+Failures count, in several windows at once: the longer somebody goes on, the longer the wait.
 Strangers share one bucket an account, so guessing from a thousand addresses is no faster. A browser
 that has signed in to the account before has a bucket of its own, so nobody can lock its owner out.
 
@@ -24,7 +24,7 @@ from limits.storage import MemoryStorage
 from limits.storage.memory import Entry
 from limits.strategies import MovingWindowRateLimiter
 
-from devflow.errors import Limited, Unauthorized
+from devflow.errors import DevflowError, Limited, Unauthorized
 
 GUESSES: Final = (
     RateLimitItemPerMinute(5),
@@ -35,13 +35,16 @@ FROM_ADDRESS: Final = (RateLimitItemPerMinute(60, multiples=15),)
 """Looser: behind one address there may be a whole office."""
 PENDING: Final = (RateLimitItemPerMinute(5, multiples=10),)
 """Codes for one right password."""
+PAIRINGS: Final = (RateLimitItemPerMinute(5),)
+"""PCs that ask to be paired, from one address."""
+PAIRING_CODES: Final = (RateLimitItemPerMinute(10, multiples=15),)
 _ONCE: Final = RateLimitItemPerMinute(1, multiples=15)
 _SWEEP_AT: Final = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What failures are counted in: whose they are, and how many there may be."""
+    """What failures, or uses, are counted in: whose they are, and how many there may be."""
 
     kind: str
     key: str
@@ -59,17 +62,18 @@ def known_browser(nonce: str) -> Bucket:
 
 
 def address(remote: str | None) -> Bucket:
-    """Everybody who comes from an address; of IPv6 the /64, which is what one customer gets."""
-    try:
-        parsed = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return Bucket("address", remote or "unknown", FROM_ADDRESS)
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            network = ipaddress.ip_network((parsed, 64), strict=False)
-            return Bucket("address", str(network), FROM_ADDRESS)
-        parsed = parsed.ipv4_mapped
-    return Bucket("address", str(parsed), FROM_ADDRESS)
+    """Everybody who comes from an address."""
+    return Bucket("address", _customer(remote), FROM_ADDRESS)
+
+
+def pairings(remote: str | None) -> Bucket:
+    """PCs that ask from an address to be paired; every one counts."""
+    return Bucket("pairings", _customer(remote), PAIRINGS)
+
+
+def pairing_codes(person: UUID) -> Bucket:
+    """Codes of PCs that somebody who is signed in tries, be it to let in the PC of somebody else."""
+    return Bucket("pairing codes", str(person), PAIRING_CODES)
 
 
 def codes(person: UUID) -> Bucket:
@@ -91,8 +95,21 @@ def confirmation(session: UUID) -> Bucket:
     return Bucket("confirmation", str(session), GUESSES)
 
 
+def _customer(remote: str | None) -> str:
+    """Who comes from an address: of IPv6 the /64, which is what one customer gets."""
+    try:
+        parsed = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return remote or "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
 class Throttle:
-    """Counts failures; ``now`` is the clock, in Unix milliseconds UTC."""
+    """Counts failures, and uses; ``now`` is the clock, in Unix milliseconds UTC."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
@@ -101,7 +118,7 @@ class Throttle:
         self._changed = threading.Condition()
 
     @contextmanager
-    def attempt(self, *buckets: Bucket, failure: type[Unauthorized] = Unauthorized) -> Iterator[None]:
+    def attempt(self, *buckets: Bucket, failure: type[DevflowError] = Unauthorized) -> Iterator[None]:
         """Around one try: what is a ``failure`` in it is counted in each bucket.
 
         Raise Limited, and let nothing be tried, if a bucket is full. One that could be full once
@@ -125,6 +142,12 @@ class Throttle:
                     self._count(buckets)
                 self._changed.notify_all()
 
+    def use(self, bucket: Bucket) -> None:
+        """Count this, whatever comes of it; raise Limited if the bucket is full."""
+        with self._changed:
+            self._check((bucket,))
+            self._count((bucket,))
+
     def is_full(self, bucket: Bucket) -> bool:
         """Whether no more tries are let through now."""
         with self._changed:
@@ -141,14 +164,17 @@ class Throttle:
 
     def _has_room(self, buckets: tuple[Bucket, ...]) -> bool:
         """Whether one more try fits beside those under way; raise Limited if it would not without them."""
-        waits = [wait for bucket in buckets if (wait := self._wait_s(bucket)) is not None]
-        if waits:
-            raise Limited(f"too many wrong attempts: try again in {max(waits)} s", max(waits))
+        self._check(buckets)
         return all(
             self._windows.test(limit, bucket.kind, bucket.key, cost=1 + self._under_way[bucket])
             for bucket in buckets
             for limit in bucket.limits
         )
+
+    def _check(self, buckets: tuple[Bucket, ...]) -> None:
+        waits = [wait for bucket in buckets if (wait := self._wait_s(bucket)) is not None]
+        if waits:
+            raise Limited(f"too many attempts: try again in {max(waits)} s", max(waits))
 
     def _wait_s(self, bucket: Bucket) -> int | None:
         """Whole seconds until the bucket has room again; None if it has."""

@@ -11,7 +11,8 @@ from flask import Response, request
 from sqlalchemy.orm import Session
 
 from devflow import audit
-from devflow.accounts import known_browsers, passwords, sign_in, throttle
+from devflow.accounts import known_browsers, passwords, people, sign_in, throttle
+from devflow.accounts.people import Newcomer
 from devflow.accounts.sign_in import Candidate, Visitor
 from devflow.accounts.throttle import Bucket
 from devflow.audit import Act, Actor
@@ -67,6 +68,18 @@ def confirmed(password: str) -> Iterator[Acting]:
         if not is_right:
             raise Unauthorized(gettext("This is not your current password."))
         yield act
+
+
+def newcomer() -> Newcomer:
+    """The account that the form is about, before the transaction that makes it; raise Invalid.
+
+    Whoever asks has shown that they may have one: a password is not hashed for strangers.
+    """
+    form = request.form
+    session().rollback()  # whoever waits for a turn holds no connection that pages need
+    return people.newcomer(
+        name=form.get("name", ""), email=form.get("email", ""), password=form.get("password", "")
+    )
 
 
 def code_awaited(person: UUID) -> None:

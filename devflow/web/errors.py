@@ -8,6 +8,7 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from devflow.access import NotAllowed, NotYours
 from devflow.crypto import Damaged
 from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx
@@ -25,6 +26,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Invalid, lambda error: show(400, str(error)))
     app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
     app.register_error_handler(NotFound, lambda error: show(404, str(error)))
+    # Their words, of permissions and ids, are for programs.
+    app.register_error_handler(NotAllowed, lambda error: show(403, str(error), is_for_people=False))
+    app.register_error_handler(NotYours, lambda error: show(404, str(error), is_for_people=False))
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
     app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
     app.register_error_handler(Damaged, damaged)
@@ -65,7 +69,7 @@ def http_error(error: HTTPException) -> Response:
     return response
 
 
-def show(status: int, detail: str | None, name: str = "") -> Response:
+def show(status: int, detail: str | None, name: str = "", *, is_for_people: bool = True) -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
     if request.path.startswith(PROGRAMS):
@@ -75,7 +79,7 @@ def show(status: int, detail: str | None, name: str = "") -> Response:
         status,
         code=status,
         title=title,
-        detail=detail,
+        detail=detail if is_for_people else None,
         advice=advice,
         # After a fault the database may be what failed: ask it nothing more.
         is_fault=status >= FAULT,

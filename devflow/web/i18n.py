@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_skeleton, format_time
+from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
+from devflow import windows
 from devflow.web.current import context
 
 OFFERED: Final = ("en",)
@@ -26,8 +27,9 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    forms = (number, compact, duration, hours, day, weekday, month_day, month, moment, instant, iso, sentence)
-    for form in forms:
+    numbers = (number, compact, duration, hours)
+    times = (day_of, day, weekday, month_day, month, moment, iso)
+    for form in (*numbers, *times, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -96,11 +98,15 @@ def day(value: date) -> str:
     return _date(value, "medium", locale())
 
 
-def moment(at_ms: int) -> str:
-    """Unix milliseconds as Nov 3, 2026, 2:05 PM, in the zone all days are cut by."""
-    at = datetime.fromtimestamp(at_ms / 1_000, UTC)
-    local = at.astimezone(context().calendar.zone)
-    return f"{day(local.date())}, {format_time(local, 'short', locale=locale())}"
+def day_of(at_ms: int) -> date:
+    """The day, in the zone all days are cut by, that the instant lies in."""
+    return windows.day_of(at_ms, context().calendar.zone)
+
+
+def moment(at_ms: int, seconds: bool = False) -> str:
+    """Unix milliseconds as Nov 3, 2026, 2:05 PM, or 2:05:12 PM, in the zone all days are cut by."""
+    local = datetime.fromtimestamp(at_ms / 1_000, context().calendar.zone)
+    return f"{day(local.date())}, {format_time(local, 'medium' if seconds else 'short', locale=locale())}"
 
 
 def weekday(value: date) -> str:
@@ -116,12 +122,6 @@ def month_day(value: date) -> str:
 def month(value: date) -> str:
     """Nov 2026."""
     return format_skeleton("yMMM", value, locale=locale())
-
-
-def instant(at_ms: int) -> str:
-    """Nov 3, 2026, 15:30:12 in the workspace's zone."""
-    when = datetime.fromtimestamp(at_ms // 1_000, context().calendar.zone)
-    return format_datetime(when, "medium", tzinfo=context().calendar.zone, locale=locale())
 
 
 def iso(at_ms: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from flask import Flask, current_app
@@ -71,7 +71,7 @@ def note(person: Person, action: str, subject: UUID | None) -> None:
     if left_out is None:
         return
     by = Actor(person, now(), context().vault)
-    more = {"left_out": left_out} if left_out else {}
+    more: dict[str, Any] = {"left_out": left_out} if left_out else {}
     context().database.transact(
         lambda writing: audit.record(
             writing, by, Act.REFUSED, subject, is_refused=True, action=action, **more

@@ -159,7 +159,7 @@ class ScriptedServer:
 
     def log_in(self, seen: Seen) -> Answer:
         if self.is_throttling:
-            return problem(429, "too many wrong attempts: try again in 50 s", **{"Retry-After": "50"})
+            return problem(429, "too many attempts: try again in 50 s", **{"Retry-After": "50"})
         if seen.json["password"] != PASSWORD:
             return problem(401, "wrong e-mail or password")
         if seen.json.get("code") != self.code:

@@ -24,26 +24,16 @@ SERVER = uuid4()
         ("Ada", "ada@example.org", "short", "10 to 1024 characters, got 5"),
     ],
 )
-def test_wrong_input_for_an_account_is_named(
-    world: World, name: str, email: str, password: str, expected: str
-) -> None:
-    with pytest.raises(Invalid, match=expected), world.database.writing() as session:
-        people.create(
-            session, world.by(session), name=name, email=email, password=password, role=Role.DEVELOPER
-        )
+def test_wrong_input_for_an_account_is_named(name: str, email: str, password: str, expected: str) -> None:
+    with pytest.raises(Invalid, match=expected):
+        people.newcomer(name=name, email=email, password=password)
 
 
 def test_an_address_has_one_account_however_it_is_written(world: World) -> None:
     world.person("Ada")
+    who = people.newcomer(name="A", email=" ADA@Example.org ", password=PASSWORD)
     with pytest.raises(Invalid, match="nobody has yet"), world.database.writing() as session:
-        people.create(
-            session,
-            world.by(session),
-            name="A",
-            email=" ADA@Example.org ",
-            password=PASSWORD,
-            role=Role.DEVELOPER,
-        )
+        people.create(session, world.by(session), who, Role.DEVELOPER)
 
 
 def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(world: World) -> None:

@@ -262,6 +262,7 @@ class Tampering:
             "actor": self.chance.choice([uuid4(), row["subject"] if row["actor"] is None else None]),
             "act": self.chance.choice(sorted(set(Act) - {row["act"]})),
             "subject": self.chance.choice([uuid4(), None, row["actor"] or uuid4()]),
+            "person": self.chance.choice([uuid4(), row["subject"] or uuid4()]),
             "is_refused": not row["is_refused"],
             "detail": row["detail"].replace("number", "numbed") + self.chance.choice(["", " ", "\n"]) + " ",
             "hash": bytes(reversed(row["hash"])),

@@ -8,9 +8,8 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, event, update
 
-from devflow import export, wire
+from devflow import crypto, export, wire
 from devflow.audit import Act
-from devflow.crypto import Damaged
 from devflow.db import Database
 from devflow.export import Exported
 from devflow.models import AuditEntry, Event, Person
@@ -74,18 +73,20 @@ def test_own_work_that_a_colleague_reported_is_in_it_without_the_colleague(world
     assert (same.id, same.user_id, same.device_id) == (one.id, bob.public_id, bob.device_id)
 
 
-def test_an_erased_event_says_so_and_a_damaged_one_is_not_passed_off_as_whole(world: World) -> None:
+def test_an_erased_event_says_so_and_a_damaged_one_that_it_cannot_be_read(world: World) -> None:
     ada = world.person("Ada")
-    atlas = world.project("atlas", ada)
-    world.report(ada, atlas, (NOW_MS, saved()))
+    world.report(ada, world.project("atlas", ada), *((NOW_MS + at, saved()) for at in range(4)))
     with world.database.writing() as session:
-        session.execute(update(Event).values(data=b""))
-    (one,) = exported(world, ada)
-    assert bytes(one.event_data) == b"null"
-    with world.database.writing() as session:
-        session.execute(update(Event).values(data=b"x" * 60))
-    with pytest.raises(Damaged):
-        exported(world, ada)
+        session.execute(update(Event).where(Event.seq == 2).values(data=b""))
+        session.execute(update(Event).where(Event.seq == 3).values(data=crypto.prefix(1) + bytes(60)))
+        session.execute(update(Event).where(Event.seq == 4).values(data=b"cut"))
+    whole, erased, *damaged = exported(world, ada)
+    assert b'"path":"src/app.py"' in msgspec.json.encode(whole)
+    assert b"unreadable" not in msgspec.json.encode(whole) + msgspec.json.encode(erased)
+    assert (bytes(erased.event_data), erased.unreadable) == (b"null", False)
+    for one in damaged:
+        said = msgspec.json.encode(one)
+        assert said.endswith(b',"eventData":null,"receivedAt":%d,"unreadable":true}' % NOW_MS)
 
 
 def test_an_export_is_an_audited_act(world: World) -> None:

@@ -97,12 +97,13 @@ class Groups:
             found: Any = access.visible(person, done, kind)
             return session.scalar(found.where(kind.public_id == thing)) is not None
 
-    def acts(self) -> list[tuple[str, UUID | None, dict[str, str]]]:
+    def acts(self) -> list[tuple[str, UUID | None, UUID | None, dict[str, str]]]:
+        """What was done to teams and projects: the act, the group, the member, and the rest."""
         with self.world.reading() as session:
             assert audit.verify(session, self.world.vault) is None
             entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
             return [
-                (each.act, each.subject, json.loads(each.detail))
+                (each.act, each.subject, each.person, json.loads(each.detail))
                 for each in entries
                 if each.act.partition(".")[0] in ("team", "project")
             ]
@@ -336,11 +337,11 @@ def test_every_change_leaves_one_entry_with_ids_and_roles_and_no_name(made: Grou
     made.leave(cast.mo, cast.a)
     scope = made.kind.__name__.lower()
     assert made.acts() == [
-        (f"{scope}.member_added", cast.a, {"person": str(bob), "role": "developer"}),
-        (f"{scope}.member_role", cast.a, {"person": str(bob), "was": "developer", "role": "lead"}),
-        (f"{scope}.member_removed", cast.a, {"person": str(bob)}),
-        (f"{scope}.renamed", cast.a, {}),
-        (f"{scope}.member_left", cast.a, {"person": str(cast.mo.public_id)}),
+        (f"{scope}.member_added", cast.a, bob, {"role": "developer"}),
+        (f"{scope}.member_role", cast.a, bob, {"was": "developer", "role": "lead"}),
+        (f"{scope}.member_removed", cast.a, bob, {}),
+        (f"{scope}.renamed", cast.a, None, {}),
+        (f"{scope}.member_left", cast.a, cast.mo.public_id, {}),
     ]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from devflow import crypto
-from devflow.accounts import links, people, sessions, sign_in
+from devflow.accounts import links, passwords, people, sessions, sign_in
 from devflow.accounts.links import INVITE_MS, RESET_MS, Offer
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, NotFound, Unauthorized
@@ -44,13 +44,8 @@ def open_setup(world: World) -> str | None:
 
 
 def set_up(world: World, token: str) -> None:
-    act(
-        world,
-        None,
-        lambda session, by: links.set_up(
-            session, by, token, name="Ada", email="ada@example.org", password=PASSWORD
-        ),
-    )
+    who = people.newcomer(name="Ada", email="ada@example.org", password=PASSWORD)
+    act(world, None, lambda session, by: links.set_up(session, by, token, who))
 
 
 def invite(world: World, member: Member, offer: Offer) -> str:
@@ -59,11 +54,8 @@ def invite(world: World, member: Member, offer: Offer) -> str:
 
 
 def accept(world: World, token: str, name: str = "Zoe", password: str = PASSWORD) -> UUID:
-    def work(session: Session, by: Actor) -> UUID:
-        email = f"{name.lower()}@example.org"
-        return links.accept(session, by, token, name=name, email=email, password=password).public_id
-
-    public_id: UUID = act(world, None, work)
+    who = people.newcomer(name=name, email=f"{name.lower()}@example.org", password=password)
+    public_id: UUID = act(world, None, lambda s, by: links.accept(s, by, token, who).public_id)
     return public_id
 
 
@@ -73,7 +65,8 @@ def make_reset(world: World, member: Member, person_id: UUID) -> str:
 
 
 def reset(world: World, token: str, password: str = NEW_PASSWORD) -> None:
-    act(world, None, lambda session, by: links.reset(session, by, token, password))
+    kept = passwords.kept(password)
+    act(world, None, lambda session, by: links.reset(session, by, token, kept))
 
 
 def signs_in(world: World, member: Member, password: str) -> bool:
@@ -274,10 +267,9 @@ def test_wrong_input_leaves_an_invitation_open(world: World) -> None:
 def test_of_two_who_use_an_invitation_at_once_one_gets_an_account(world: World) -> None:
     token = invite(world, world.person("Ada", Role.ADMIN), Offer(Role.DEVELOPER))
     with ThreadPoolExecutor(1) as pool:
+        yan = people.newcomer(name="Yan", email="yan@example.org", password=PASSWORD)
         with world.database.writing() as session:
-            links.accept(
-                session, world.by(session), token, name="Yan", email="yan@example.org", password=PASSWORD
-            )
+            links.accept(session, world.by(session), token, yan)
             second = pool.submit(accept, world, token)
             wait_for_a_lock(world)
         with pytest.raises(NotFound):

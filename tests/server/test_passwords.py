@@ -74,6 +74,26 @@ def test_a_long_password_is_judged_by_how_it_begins() -> None:
         passwords.check("a" * 72 + PASSWORD)
 
 
+def test_what_is_kept_of_a_password_is_argon2id_with_a_salt_of_its_own() -> None:
+    one, other = passwords.kept(PASSWORD), passwords.kept(PASSWORD)
+    assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert one != other
+
+
+def test_a_password_is_verified_to_the_last_character_as_it_was_typed() -> None:
+    password = f" {PASSWORD}{'a' * 500} \N{LATIN SMALL LETTER E WITH ACUTE}"
+    stored = passwords.kept(password)
+    others = (
+        password[:-1],
+        password.strip(),
+        password.upper(),
+        password.replace("\N{LATIN SMALL LETTER E WITH ACUTE}", "e\N{COMBINING ACUTE ACCENT}"),
+    )
+    with passwords.hashing:
+        assert passwords.verify(stored, password)
+        assert not any(passwords.verify(stored, other) for other in others)
+
+
 def test_an_account_without_a_password_is_entered_by_none() -> None:
     with passwords.hashing:
         assert not passwords.verify("", "")

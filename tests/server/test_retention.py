@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from devflow import audit, retention, rollups, wire
+from devflow import audit, retention, wire
 from devflow.accounts import people
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, Unauthorized
@@ -279,8 +279,7 @@ def test_after_retention_every_cell_equals_the_recount_with_all_events_that_were
     for who in range(2):
         _tell(world, members[who], told[who])
     if new_zone is not None:
-        world.calendar = Calendar(ZoneInfo(new_zone), world.calendar.idle_limit_ms)
-        world.database.transact(lambda session: rollups.adopt(session, world.calendar))
+        world.adopt(Calendar(ZoneInfo(new_zone), world.calendar.idle_limit_ms))
         send(late)
     world.refresh()
     with world.reading() as session:
@@ -359,8 +358,7 @@ def test_a_zone_off_by_part_of_an_hour_loses_and_doubles_nothing(world: World, z
     before = _totals(world)
     there_and_back = [Calendar(ZoneInfo(name), 15 * MINUTE_MS) for name in (zone, "UTC", zone)]
     for calendar in there_and_back:
-        world.calendar = calendar
-        assert world.database.transact(lambda session: rollups.adopt(session, world.calendar))
+        assert world.adopt(calendar)
         assert _totals(world) == before
     with world.reading() as session:
         horizon = retention.horizon(session, NOW_MS, world.calendar)
@@ -395,8 +393,7 @@ def test_another_idle_limit_counts_the_hours_after_the_cut_and_leaves_those_befo
     with world.reading() as session:
         before = stored(session, Grain.HOUR)
         kept = list(session.scalars(select(Event)))
-    world.calendar = Calendar(ZoneInfo("UTC"), minutes * MINUTE_MS)
-    world.database.transact(lambda session: rollups.adopt(session, world.calendar))
+    world.adopt(Calendar(ZoneInfo("UTC"), minutes * MINUTE_MS))
     edge = window(Grain.HOUR, at("2026-10-01") + minutes * MINUTE_MS - 1, ZoneInfo("UTC")).end_ms
     anew = recounted_from(kept, world.calendar, world.vault)
     with world.reading() as session:

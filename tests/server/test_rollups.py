@@ -307,9 +307,8 @@ def test_another_time_zone_or_idle_limit_counts_everything_anew(world: World) ->
     send_saves(world, ada, one, "2026-03-02T23:50", "2026-03-03T00:02", "2026-03-03T00:22")
     world.send(ada, world.event(ada, one, commit(STRANGER, "b.py"), NOW_MS))
     seoul = Calendar(ZoneInfo("Asia/Seoul"), 30 * MINUTE_MS)
-    with world.database.writing() as session:
-        assert rollups.adopt(session, seoul)
-        assert not rollups.adopt(session, seoul)
+    assert world.adopt(seoul)
+    assert not world.adopt(seoul)
     with world.reading() as session:
         assert stored(session) == recounted(session, seoul, world.vault)
     assert sum(active(world, Grain.DAY, ada).values()) == 32 * 60

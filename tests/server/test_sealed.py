@@ -258,7 +258,9 @@ def rotate_under_load(world: World, admin: Member, project: Project, rows: int) 
     """Rotate while readers open rows all the time and a PC sends more; none may fail, none be lost."""
     for start in range(0, rows, 1_000):
         world.report(
-            admin, project, *((NOW_MS - n, saved(f"src/{n % 977}.py")) for n in range(start, start + 1_000))
+            admin,
+            project,
+            *((NOW_MS - n * 1_000, saved(f"src/{n % 977}.py")) for n in range(start, start + 1_000)),
         )
     done = threading.Event()
     reads: list[int] = []

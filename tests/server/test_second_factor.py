@@ -54,6 +54,10 @@ def check(world: World, member: Member, given: str, *, at_s: int = NOW_MS // 1_0
     return True
 
 
+def renew(world: World, member: Member, given: str) -> list[str]:
+    return act(world, member, lambda session, by: second_factor.renew_recovery_codes(session, by, given))
+
+
 def is_on(world: World, member: Member) -> bool:
     return act(world, member, lambda session, by: second_factor.is_on(session, by.who()))
 
@@ -143,12 +147,22 @@ def test_a_recovery_code_works_once_however_it_is_typed_and_for_nobody_else(worl
 def test_new_recovery_codes_end_those_before(world: World) -> None:
     ada, bob = world.person("Ada"), world.person("Bob")
     _, before = switch_on(world, ada)
-    after = act(world, ada, second_factor.renew_recovery_codes)
+    after = renew(world, ada, before[0])
     assert not any(check(world, ada, each) for each in before)
     assert check(world, ada, after[9])
     with pytest.raises(Invalid, match="yours is off"):
-        act(world, bob, second_factor.renew_recovery_codes)
+        renew(world, bob, "000000")
     assert Act.RECOVERY_CODES_MADE in acts(world)
+
+
+def test_new_recovery_codes_take_a_code_of_now(world: World) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    (secret, before), (_, of_bob) = switch_on(world, ada), switch_on(world, bob)
+    for wrong in ("", "000000", code(secret), of_bob[0]):
+        with pytest.raises(CodeNeeded):
+            renew(world, ada, wrong)
+    assert check(world, ada, before[0])
+    assert Act.RECOVERY_CODES_MADE not in acts(world)
 
 
 def test_switching_off_takes_a_code_and_leaves_nothing(world: World) -> None:

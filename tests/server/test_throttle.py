@@ -138,6 +138,36 @@ def test_guesses_wait_for_those_under_way_that_could_fill_the_bucket() -> None:
 )
 def test_an_address_is_what_one_customer_has(one: str | None, other: str | None, are_one: bool) -> None:
     assert (throttle.address(one) == throttle.address(other)) is are_one
+    assert (throttle.pairings(one) == throttle.pairings(other)) is are_one
+
+
+def test_where_every_use_counts_no_more_than_its_share_gets_through() -> None:
+    clock = Clock()
+    guard, bucket = Throttle(clock), throttle.pairings("2001:db8:1:2::1")
+    for _ in range(5):
+        guard.use(bucket)
+        clock.move(2)
+    for _ in range(3):
+        with pytest.raises(Limited) as refused:
+            guard.use(bucket)
+        assert refused.value.retry_after_s == 50, "what is refused does not count"
+    guard.use(throttle.pairings("2001:db8:1:3::1"))
+    clock.move(50)
+    guard.use(bucket)
+
+
+def test_of_many_uses_at_once_no_more_than_their_share_gets_through() -> None:
+    guard, bucket = Throttle(Clock()), throttle.pairings("192.0.2.7")
+
+    def one(_: int) -> bool:
+        try:
+            guard.use(bucket)
+        except Limited:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(one, range(200))) == 5
 
 
 def test_a_refusal_is_news_once_in_a_quarter_of_an_hour() -> None:

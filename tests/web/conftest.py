@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from devflow.context import now_ms
 from devflow.factory import create_app
 from devflow.models import Person, Project, Role
 from tests import build
 from tests.browsing import Team
 from tests.build import World
+from tests.town import Town, open_town, settle
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +68,23 @@ def team(quiet_folder: Path, tmp_path: Path) -> Iterator[Team]:
 @pytest.fixture
 def busy(busy_folder: Path, tmp_path: Path) -> Iterator[Team]:
     opened = open_copy(busy_folder, tmp_path / "data")
+    yield opened
+    opened.context.database.close()
+
+
+@pytest.fixture(scope="session")
+def town_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the town; tests get copies."""
+    folder = tmp_path_factory.mktemp("town")
+    context, _ = build.context(folder, now_ms=now_ms())
+    settle(World.of(context))
+    context.database.close()
+    return folder
+
+
+@pytest.fixture
+def town(town_folder: Path, tmp_path: Path) -> Iterator[Town]:
+    opened = open_town(town_folder, tmp_path / "data")
     yield opened
     opened.context.database.close()
 

@@ -80,8 +80,10 @@ def test_a_wrong_address_and_a_wrong_password_get_the_same_answer(team: Team) ->
 def test_signing_out_ends_the_session(team: Team) -> None:
     bob = team.browser("bob")
     assert bob.get("/").status_code == 200
-    assert bob.post("/sign-out").status_code == 302
+    answer = bob.post("/sign-out")
+    assert (answer.status_code, answer.headers["Clear-Site-Data"]) == (302, '"cache", "storage"')
     assert bob.get("/").headers["Location"].startswith("/sign-in")
+    assert bob.client.get_cookie("known") is not None
 
 
 def test_a_page_asks_a_stranger_to_sign_in_and_comes_back(team: Team) -> None:

@@ -44,8 +44,9 @@ def test_no_secret_or_sealed_text_is_found_in_the_files_of_the_database(context:
 def live(context: Context) -> list[bytes]:
     """Let a person do what leaves something secret behind, and somebody replace the keys; return it all."""
     world = World.of(context)
+    who = people.newcomer(name="Ada", email=EMAIL, password=PASSWORD)
     with context.database.writing() as session:
-        people.create(session, world.by(session), name="Ada", email=EMAIL, password=PASSWORD, role=Role.ADMIN)
+        people.create(session, world.by(session), who, Role.ADMIN)
     ada = world.member("Ada")
     client = create_app(context).test_client()
     cookie = session_cookie(Browser(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -11,9 +12,13 @@ from bs4 import BeautifulSoup
 from werkzeug.test import TestResponse
 
 from devflow import wire
-from devflow.accounts import pairing
+from devflow.accounts import pairing, people
+from devflow.accounts.throttle import Throttle
+from devflow.factory import create_app
+from devflow.models import Role
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
+from tests.clock import Clock
 
 HOSTILE: Final = "\u202eevil"
 
@@ -125,22 +130,65 @@ def test_any_text_in_the_place_of_a_code_is_answered_in_the_form(team: Team, cod
     assert not soup(answer).select("main script")
 
 
-def test_guessing_is_stopped_with_429_and_a_time_to_wait(team: Team) -> None:
-    bob = team.browser("bob")
-    for _ in range(10):
-        assert bob.post("/pair", code="BBBB-BBBB").status_code == 422
+def test_after_ten_wrong_codes_even_the_right_one_waits_by_the_servers_clock(team: Team) -> None:
+    clock, team = on_a_clock(team)
+    begun, bob = begin(team), team.browser("bob")
+    for _ in range(15):
+        assert bob.post("/pair", code="this is no code").status_code == 422, "not counted"
+    for number in range(10):
+        address = ("/pair", "/pair/approve", "/pair/deny")[number % 3]
+        assert bob.post(address, code="BBBB-BBBB").status_code == 422
+        clock.move(1)
     for address in ("/pair", "/pair/approve", "/pair/deny"):
-        answer = bob.post(address, code="BBBB-BBBB")
-        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "900")
-    assert team.browser("cem").post("/pair", code="BBBB-BBBB").status_code == 422
+        answer = bob.post(address, code=begun["code"])
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "890")
+    assert asked(team, begun)["state"] == "pending"
+    assert team.browser("cem").post("/pair", code=begun["code"]).status_code == 200
+    clock.move(889)
+    assert bob.post("/pair", code=begun["code"]).status_code == 429
+    clock.move(1)
+    # Its code has expired meanwhile, so it is the one wrong code that there is room for.
+    assert bob.post("/pair", code="BBBB-BBBB").status_code == 422
+    assert bob.post("/pair", code="BBBB-BBBB").status_code == 429
 
 
-def test_an_address_that_asks_too_often_is_told_to_wait(team: Team) -> None:
+@pytest.mark.parametrize(
+    ("address", "neighbour", "other"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1"),
+    ],
+)
+def test_one_customers_addresses_start_five_pairings_a_minute(
+    team: Team, address: str, neighbour: str, other: str
+) -> None:
+    clock, team = on_a_clock(team)
     for _ in range(5):
-        begin(team)
-    answer = post(team, "/auth/pair", {"deviceId": str(uuid4()), "deviceName": "x"})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+        assert ask_from(team, address).status_code == 200
+        clock.move(2)
+    answer = ask_from(team, neighbour)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "50")
     assert answer.content_type == "application/problem+json"
+    assert ask_from(team, other).status_code == 200
+    clock.move(49)
+    assert ask_from(team, neighbour).status_code == 429
+    clock.move(1)
+    assert [ask_from(team, neighbour).status_code for _ in range(2)] == [200, 429]
+
+
+def on_a_clock(team: Team) -> tuple[Clock, Team]:
+    """The same team, its server on a clock that the test moves."""
+    clock = Clock()
+    context = replace(team.context, now=clock, throttle=Throttle(clock))
+    return clock, replace(team, context=context, app=create_app(context))
+
+
+def ask_from(team: Team, address: str) -> TestResponse:
+    return team.app.test_client().post(
+        "/auth/pair",
+        json={"deviceId": str(uuid4()), "deviceName": "x"},
+        environ_overrides={"REMOTE_ADDR": address},
+    )
 
 
 DEVICE = "0c6e1f2a-5d38-4b6c-9a57-2f1f7be0a9d4"
@@ -296,15 +344,9 @@ def test_an_admin_sees_everybodys_pcs_and_revokes_them_and_nobody_else_does(team
 
 
 def test_a_person_without_a_pc_is_told_how_to_pair_one(team: Team) -> None:
+    who = people.newcomer(name="Fay", email="fay@example.org", password=build.PASSWORD)
     with team.context.database.writing() as session:
-        from devflow.accounts import people
-        from devflow.audit import Actor
-        from devflow.models import Role
-
-        by = Actor(None, build.NOW_MS, team.context.vault)
-        people.create(
-            session, by, name="Fay", email="fay@example.org", password=build.PASSWORD, role=Role.DEVELOPER
-        )
+        people.create(session, team.world.by(session), who, Role.DEVELOPER)
     page = soup(team.browser("fay").get("/me/devices"))
     assert "devflow sync auth" in text(page, ".empty")
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from devflow import wire
 from devflow.accounts import sessions
 from devflow.audit import Actor
 from devflow.context import Context, now_ms
-from devflow.models import AuditEntry, BrowserSession, Person
+from devflow.models import AuditEntry, BrowserSession, Event, Person
 from devflow.web import streams
 from devflow.web.pages.export import BOM, COLUMNS
 from devflow.web.streams import Aborted, Admission, Ended
@@ -88,6 +89,21 @@ def test_a_project_named_as_a_formula_is_text_in_the_table(team: Team) -> None:
     team.world.report(bob, project, (build.NOW_MS, build.saved()))
     body = team.browser("bob").get("/me/export.csv").get_data(as_text=True)
     assert ",'=1+1," in body
+
+
+def test_what_is_damaged_is_named_and_ends_no_export(team: Team, caplog: pytest.LogCaptureFixture) -> None:
+    send_saves(team, "a.py", "b.py", "c.py")
+    with team.world.database.writing() as session:
+        session.execute(update(Event).where(Event.seq == 2).values(data=bytes(60)))
+    bob = team.browser("bob")
+    lines = [json.loads(line) for line in bob.get("/me/export.jsonl").get_data().splitlines()]
+    assert [line["eventData"] and line["eventData"]["path"] for line in lines] == ["a.py", None, "c.py"]
+    assert [line.get("unreadable") for line in lines] == [None, True, None]
+    table = bob.get("/me/export.csv").get_data().decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(table, newline=""), strict=True))
+    assert [(row["path"], row["unreadable"]) for row in rows] == [("a.py", ""), ("", "true"), ("c.py", "")]
+    assert [bool(row["eventData"]) for row in rows] == [True, False, True]
+    assert "events.data of row" in caplog.text, "whoever runs the server has to know"
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])

@@ -59,6 +59,10 @@ def test_a_form_with_a_large_file_is_refused_before_it_is_kept(team: Team) -> No
         ("GET", "/setup/%00%ff%ED%A0%80", 404),
         ("GET", "/static/../app.py", 404),
         ("GET", "/static/%00", 404),
+        ("GET", "/static/", 404),
+        ("GET", "/static/css/", 404),
+        ("TRACE", "/sign-in", 405),
+        ("TRACE", "/sync/events", 405),
     ],
 )
 def test_odd_methods_and_addresses_are_answered_in_words(

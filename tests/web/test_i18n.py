@@ -54,5 +54,5 @@ def test_an_address_with_a_shells_own_characters_is_quoted_in_the_commands(team:
     who = team.world.person("O'Neil;ls")
     page = f"/projects/{team.world.project('quoted', who).public_id}"
     browser = team.browser().sign_in("o'neil;ls")
-    commands = [code.get_text() for code in soup(browser.get(page)).select("code")]
+    commands = [code.get_text() for code in soup(browser.get(page)).select(".steps code")]
     assert commands[3] == """devflow sync auth --email 'o'"'"'neil;ls@example.org'"""

@@ -125,9 +125,19 @@ def test_a_reset_link_sets_the_password_and_signs_everybody_else_out(team: Team)
     assert there.post(link, password=NEW_PASSWORD).status_code == 404
 
 
+def test_a_reset_takes_no_password_made_of_the_persons_own_words(team: Team) -> None:
+    person = team.world.person("Wrzesniewska")
+    team.people["wrzesniewska"] = person
+    ada = team.browser("ada")
+    own, bobs = reset_link(ada, team, "wrzesniewska"), reset_link(ada, team, "bob")
+    assert team.browser().post(own, password="wrzesniewska").status_code == 422
+    assert team.browser().post(bobs, password="wrzesniewska").status_code == 200
+
+
 def test_no_answer_with_a_token_in_its_address_lets_the_browser_name_it(team: Team) -> None:
     ada = team.browser("ada")
-    for link in (invite(ada), reset_link(ada, team, "bob"), "/invite/guess", "/reset/guess"):
+    guesses = ("/setup/guess", "/invite/guess", "/reset/guess")
+    for link in (invite(ada), reset_link(ada, team, "bob"), *guesses):
         for answer in (team.browser().get(link), team.browser().post(link, password="short")):
             assert answer.headers["Referrer-Policy"] == "strict-origin"
             assert answer.headers["Cache-Control"] == "no-store"

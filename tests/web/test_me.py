@@ -7,11 +7,14 @@ import re
 from datetime import date
 
 import pytest
+from sqlalchemy import select, update
 
 from devflow import audit, receipts
 from devflow.audit import Act
 from devflow.errors import NotFound
 from devflow.models import AuditEntry, Person, Role
+from devflow.models import Team as TeamRow
+from devflow.web.pages import acts
 from tests import build
 from tests.browsing import Team, one, soup, text
 from tests.web.test_person import Crew, crew
@@ -81,9 +84,9 @@ def test_the_roles_say_what_they_allow(crew: Crew) -> None:
         for row in soup(crew.team.browser("lea").get("/me")).select(".told tbody tr")
     ]
     assert rows == [
-        ["This server", "developer", "use your account; connect your PCs"],
-        ["red team", "lead", "see a team's totals; see the days of its members, leaving a receipt"],
-        ["atlas project", "developer", "see a project's totals; send events to a project"],
+        ["This server", "Developer", "use your account; connect your PCs"],
+        ["red team", "Lead", "see a team's totals; see the days of its members, leaving a receipt"],
+        ["atlas project", "Developer", "see a project's totals; send events to a project"],
     ]
 
 
@@ -102,7 +105,7 @@ def told(crew: Crew, who: str = "bob") -> list[str]:
     return [" ".join(entry.get_text(" ").split()) for entry in page.select(".receipts li > p:first-child")]
 
 
-MADE = "The server made your account."
+MADE = "The server, or somebody unknown, made your account"
 
 
 def test_receipts_are_what_others_did_to_me_and_my_pcs_newest_first(crew: Crew) -> None:
@@ -114,10 +117,10 @@ def test_receipts_are_what_others_did_to_me_and_my_pcs_newest_first(crew: Crew) 
     act(crew, "ada", Act.DEVICE_ENROLLED, crew.bob.device_id)
     act(crew, None, Act.TOKEN_REUSED, crew.bob.device_id, refused=True)
     assert told(crew) == [
-        "A token of your PC a PC was used a second time. It was refused.",
-        "Ada: enrolled (your PC a PC).",
-        "Ada: signed out (your account).",
-        "Ada exported your data.",
+        "Refused: A used token was shown again, on the PC a PC: its log-in was ended",
+        "Ada connected the PC a PC",
+        "Ada signed out",
+        "Ada exported your data",
         MADE,
     ]
 
@@ -139,7 +142,7 @@ def test_receipts_are_turned_page_by_page(crew: Crew) -> None:
     while True:
         page = soup(bob.get(address))
         seen.append(len(page.select(".receipts li")))
-        older = [link for link in page.select("nav.choices a") if link.get_text() == "Older"]
+        older = [link for link in page.select("nav.actions a") if link.get_text() == "Older"]
         if not older:
             break
         address = str(older[0]["href"])
@@ -161,12 +164,63 @@ def test_every_act_can_be_told_in_words(team: Team) -> None:
     with world.database.writing() as session:
         by = world.by(session, team.people["ada"])
         for what in Act:
-            detail = {"from": "2026-11-01", "to": "2026-11-02"} if what == Act.PERSON_VIEWED else {}
-            for subject in (bob.public_id, bob.device_id):
-                audit.record(session, by, what, subject, **detail)  # type: ignore[arg-type]
-    page = soup(team.browser("bob").get("/me/receipts"))
-    for entry in page.select(".receipts li > p:first-child"):
-        assert re.fullmatch(r"(Ada[: ]|The server |A token ).+\.", entry.get_text()), entry
+            viewed = {"from": "2026-11-01", "to": "2026-11-02"} if what == Act.PERSON_VIEWED else {}
+            for subject in (bob.public_id, bob.device_id, team.project.public_id):
+                audit.record(session, by, what, subject, person=bob.public_id, role="lead", **viewed)  # type: ignore[arg-type]
+    with world.reading() as session:
+        found = receipts.read(session, session.get_one(Person, bob.id))
+    assert len(found) == 3 * len(Act) + 1
+    with team.app.test_request_context():
+        lines = [acts.receipt(each) for each in found[:-1]]
+    for line in lines:
+        assert not re.search(r"%\(|_|None|\N{EM DASH}", line), line
+
+
+def test_what_others_do_to_my_memberships_is_told_to_me_and_to_nobody_else(crew: Crew) -> None:
+    ada, eve = crew.team.browser("ada"), crew.team.people["eve"]
+    with crew.team.world.reading() as session:
+        blue = session.scalars(select(TeamRow.public_id).where(TeamRow.name == "blue")).one()
+    for place in (f"/teams/{blue}/members", f"{crew.team.page}/members"):
+        ada.post(place, person=str(eve.public_id), role="developer")
+        ada.post(f"{place}/{eve.public_id}/role", role="lead")
+    assert told(crew, "eve") == [
+        "Ada made you Lead in the project atlas",
+        "Ada added you to the project atlas as Developer",
+        "Ada made you Lead in the team blue",
+        "Ada added you to the team blue as Developer",
+        MADE,
+    ]
+    ada.post(f"/teams/{blue}/members/{eve.public_id}/remove")
+    with crew.team.world.database.writing() as session:
+        session.execute(update(TeamRow).where(TeamRow.public_id == blue).values(name="secret"))
+    assert told(crew, "eve")[:3:2] == [
+        "Ada removed you from the team (you are no longer in it)",
+        "Ada added you to the project atlas as Developer",
+    ]
+    assert "secret" not in " ".join(told(crew, "eve"))
+    for other in ("ada", "leo", "bob"):
+        assert told(crew, other) == [MADE]
+    receipts_of_eve = crew.team.browser("eve").get("/me/account.json").get_json()["receipts"]
+    assert [(each["act"], each["place"]) for each in receipts_of_eve[:2]] == [
+        ("team.member_removed", None),
+        ("project.member_role", "atlas"),
+    ]
+
+
+def test_what_an_admin_does_to_my_account_is_told_to_me(crew: Crew) -> None:
+    ada, eve = crew.team.browser("ada"), crew.team.people["eve"].public_id
+    ada.post(f"/people/{eve}/account/role", role="manager")
+    ada.post(f"/people/{eve}/account/deactivate")
+    ada.post(f"/people/{eve}/account/reactivate")
+    ada.post(f"/people/{eve}/account/reset-link")
+    assert told(crew, "eve") == [
+        "Ada made a link to set your password anew",
+        "Ada let you in again",
+        "Ada deactivated your account",
+        "Ada made you Manager in the whole workspace",
+        MADE,
+    ]
+    assert told(crew, "ada") == told(crew, "bob") == [MADE]
 
 
 # What my lead sees
@@ -178,8 +232,8 @@ def test_what_my_lead_sees_is_the_page_my_lead_gets(crew: Crew) -> None:
         mine_at = f"/me/as-seen-by/{crew.team.people['lea'].public_id}"
         mine = soup(crew.team.browser("bob").get(mine_at + query))
         assert "Below is the page that Lea gets of you" in one(mine, "#preview").extract().get_text()
-        for page in (theirs, mine):
-            one(page, "nav.crumbs").extract()
+        one(theirs, "nav.crumbs").extract()
+        one(mine, "nav.tabs").extract()
         assert plain(str(one(mine, "main")), mine_at) == plain(str(one(theirs, "main")), crew.page)
 
 

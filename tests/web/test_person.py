@@ -89,7 +89,7 @@ def test_only_who_gets_it_leaves_a_receipt_and_the_person_themself_does_not(crew
         }
     ]
     told = text(soup(crew.team.browser("bob").get("/me")), "section[aria-labelledby=receipts-title]")
-    assert "Lea looked at your days, Oct 21, 2026 \N{EN DASH} Nov 19, 2026." in told
+    assert "Lea looked at your days, Oct 21, 2026 \N{EN DASH} Nov 19, 2026" in told
     assert "Lea" not in text(soup(crew.team.browser("cem").get("/me")), "main")
 
 

@@ -86,7 +86,7 @@ def test_each_person_has_the_own_part_beside_the_total(busy: Team) -> None:
 
 
 def test_a_project_without_events_shows_the_commands_to_members_only(team: Team) -> None:
-    steps = [code.get_text() for code in soup(team.browser("bob").get(team.page)).select(".empty code")]
+    steps = [code.get_text() for code in soup(team.browser("bob").get(team.page)).select(".steps code")]
     assert steps[3:5] == [
         "devflow sync auth --email bob@example.org",
         f"devflow sync enable --project-id {team.project.public_id}",

@@ -24,10 +24,11 @@ def page(team: Team) -> str:
 
 
 def test_the_project_leads_to_its_members(team: Team, page: str) -> None:
-    links = [link["href"] for link in soup(team.browser("cem").get(team.page)).select("header.head a")]
-    assert page in links
-    back = one(soup(team.browser("cem").get(page)), ".crumbs a")
-    assert (back["href"], back.get_text()) == (team.page, "atlas")
+    cem = team.browser("cem")
+    for here, name in ((team.page, "Activity"), (page, "Members")):
+        tabs = one(soup(cem.get(here)), ".tabs")
+        assert [link["href"] for link in tabs.select("a")] == [team.page, page]
+        assert text(tabs, "[aria-current=page]") == name
 
 
 def test_members_and_admins_see_who_is_in_it_and_an_outsider_nothing(team: Team, page: str) -> None:

@@ -32,7 +32,7 @@ TRAIL: Final = frozenset({"audit", "workspace"})
 def always(name: str, answer: Response) -> dict[str, str | None]:
     """What every answer carries; a page whose address is a secret tells other sites even less."""
     own = answer.headers.get("Referrer-Policy")
-    is_secret = ("/invite/" in name or "/reset/" in name) and own == "strict-origin"
+    is_secret = any(f"/{kind}/" in name for kind in ("setup", "invite", "reset")) and own == "strict-origin"
     return {**ALWAYS, "Referrer-Policy": own if is_secret else ALWAYS["Referrer-Policy"]}
 
 
@@ -88,6 +88,9 @@ def test_every_answer_of_every_route_protects_the_browser(busy: Team) -> None:
         assert "camera=()" in answer.headers["Permissions-Policy"], name
         assert not [header for header in names if header.startswith("Access-Control-")], name
         assert not {"Server", "X-Powered-By", "Strict-Transport-Security"} & names, name
+        if answer.get_data():
+            assert answer.mimetype, name
+            assert not answer.mimetype.startswith("text/") or "charset=utf-8" in answer.content_type, name
         is_file = ("static" in name or name == "not modified") and answer.status_code in (200, 304)
         assert is_file or answer.headers["Cache-Control"] == "no-store", name
     assert {200, 302, 304, 400, 401, 403, 404, 405, 413} <= statuses
@@ -109,6 +112,7 @@ def test_a_fault_is_answered_with_the_same_headers(team: Team, monkeypatch: pyte
     monkeypatch.setitem(team.app.view_functions, "pages.sign_in", fail)
     answer = team.app.test_client().get("/sign-in")
     assert answer.status_code == 500
+    assert "broken on purpose" not in answer.text and "Traceback" not in answer.text
     assert {header: answer.headers.get(header) for header in ALWAYS} == ALWAYS
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

@@ -363,13 +363,27 @@ def test_switching_it_off_takes_the_password_and_a_code(place: Place) -> None:
     assert bob.post(address, current=build.PASSWORD, code=codes[4]).status_code == 422
 
 
-def test_new_recovery_codes_take_the_password(place: Place) -> None:
-    bob, _, codes = place.with_second_factor()
-    assert bob.post("/me/security/recovery-codes", current="wrong password").status_code == 422
-    answer = bob.post("/me/security/recovery-codes", current=build.PASSWORD)
+def test_new_recovery_codes_take_the_password_and_a_code_and_sign_out_elsewhere(place: Place) -> None:
+    bob, secret, codes = place.with_second_factor()
+    elsewhere = place.browser()
+    place.try_password(elsewhere)
+    elsewhere.post("/sign-in/code", code=codes[0])
+    address, before = "/me/security/recovery-codes", bob.client.get_cookie("devflow")
+    for form in (
+        {"current": "wrong password", "code": codes[1]},
+        {"current": build.PASSWORD},
+        {"current": build.PASSWORD, "code": "000000"},
+    ):
+        answer = bob.post(address, **form)
+        assert answer.status_code == 422
+        assert one(soup(answer), "details[open] summary").get_text() == "New recovery codes"
+    assert is_in(elsewhere)
+    answer = bob.post(address, current=build.PASSWORD, code=place.code(secret))
     made = [each.get_text() for each in soup(answer).select(".recovery code")]
     assert len(made) == 10 and not set(made) & set(codes)
-    without = place.browser().sign_in("cem").post("/me/security/recovery-codes", current=build.PASSWORD)
+    assert is_in(bob) and not is_in(elsewhere)
+    assert before != bob.client.get_cookie("devflow")
+    without = place.browser().sign_in("cem").post(address, current=build.PASSWORD, code="000000")
     assert without.status_code == 422
 
 

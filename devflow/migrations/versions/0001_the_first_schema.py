@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.Uuid(), nullable=True),
         sa.Column("act", sa.String(length=40), nullable=False),
         sa.Column("subject", sa.Uuid(), nullable=True),
+        sa.Column("person", sa.Uuid(), nullable=True),
         sa.Column("is_refused", sa.Boolean(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
@@ -50,6 +51,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_audit_actor_id", "audit", ["actor", "id"])
     op.create_index("ix_audit_subject_id", "audit", ["subject", "id"])
+    op.create_index("ix_audit_person_id", "audit", ["person", "id"])
     op.create_table(
         "keys",
         sa.Column("id", ROW_ID, nullable=False),

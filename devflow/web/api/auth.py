@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from devflow import wire
 from devflow.access import Action
-from devflow.accounts import devices, pairing, second_factor, sign_in, tokens
+from devflow.accounts import devices, pairing, second_factor, sign_in, throttle, tokens
 from devflow.accounts.sign_in import Candidate
 from devflow.audit import Actor
 from devflow.errors import CodeNeeded, Unauthorized
@@ -74,9 +74,9 @@ def logout() -> Response:
 @guard.public("a PC that nobody has let in yet asks for it")
 def start_pairing() -> Response:
     given = wire.decode(read_body(), wire.Pair)
-    address = request.remote_addr or ""
+    context().throttle.use(throttle.pairings(request.remote_addr))
     started = guard.act_as_nobody(
-        lambda session, by: pairing.start(session, by, address, given.device_id, given.device_name)
+        lambda session, by: pairing.start(session, by, given.device_id, given.device_name)
     )
     return answer(
         wire.Pairing(

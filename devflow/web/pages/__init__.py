@@ -29,10 +29,10 @@ def init_app(app: Flask) -> None:
         project,
         project_members,
         retention,
-        roles,
         security,
         team,
         teams,
+        words,
     )
 
     app.jinja_env.globals.update(version=__version__, nav=nav)

@@ -15,6 +15,7 @@ from devflow.access import Action
 from devflow.accounts import links, second_factor, sessions, throttle
 from devflow.accounts import sign_in as signing_in
 from devflow.accounts.passwords import MIN_PASSWORD
+from devflow.accounts.people import Newcomer
 from devflow.accounts.sessions import SignedIn
 from devflow.accounts.sign_in import Candidate
 from devflow.audit import Actor
@@ -41,23 +42,23 @@ def setup(token: str) -> ResponseReturnValue:
 @bp.post("/setup/<token>")
 @guard.public("the link proves that who follows it may")
 def set_up(token: str) -> ResponseReturnValue:
-    form = request.form
-    name, email, password = form.get("name", ""), form.get("email", ""), form.get("password", "")
+    links.check_setup(session(), token)
 
-    def work(writing: Session, by: Actor) -> tuple[UUID, str]:
-        person = links.set_up(writing, by, token, name=name, email=email, password=password)
+    def work(writing: Session, by: Actor, who: Newcomer) -> tuple[UUID, str]:
+        person = links.set_up(writing, by, token, who)
         return person.public_id, _begin(writing, by, person)
 
     try:
-        person, session_token = guard.act_as_nobody(work)
+        who = entrance.newcomer()
+        person, session_token = guard.act_as_nobody(lambda writing, by: work(writing, by, who))
     except Invalid as error:
         return htmx.render(
             "account/setup.html",
             422,
             token=token,
             min_password=MIN_PASSWORD,
-            name=name,
-            email=email,
+            name=request.form.get("name", ""),
+            email=request.form.get("email", ""),
             wrong=str(error),
         )
     return _enter(person, session_token, url_for("pages.overview"))

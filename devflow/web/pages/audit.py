@@ -28,7 +28,19 @@ from devflow.web.session import viewer
 
 PER_PAGE: Final = 50
 FILTERS: Final = ("actor", "subject", "act", "from", "to", "refused")
-COLUMNS: Final = ("id", "time", "actor", "actor_name", "act", "subject", "subject_name", "refused", "detail")
+COLUMNS: Final = (
+    "id",
+    "time",
+    "actor",
+    "actor_name",
+    "act",
+    "subject",
+    "subject_name",
+    "person",
+    "person_name",
+    "refused",
+    "detail",
+)
 # What a spreadsheet takes for the start of a formula (OWASP, CSV injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -110,6 +122,8 @@ def _csv(reading: Session, entries: Sequence[AuditEntry], is_first: bool) -> str
             each.act,
             each.subject or "",
             "" if each.subject is None else called.of(each.subject, ""),
+            each.person or "",
+            "" if each.person is None else called.people.get(each.person, ""),
             "yes" if each.is_refused else "no",
             each.detail,
         )
@@ -134,6 +148,7 @@ def _plain(entry: AuditEntry) -> dict[str, Any]:
         "actor": entry.actor,
         "act": entry.act,
         "subject": entry.subject,
+        "person": entry.person,
         "isRefused": entry.is_refused,
         "detail": entry.detail,
         "hash": entry.hash.hex(),

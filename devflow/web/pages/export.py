@@ -33,6 +33,7 @@ COLUMNS: Final = (
     "eventType",
     "path",
     "eventData",
+    "unreadable",
 )
 # Spreadsheet programs take UTF-8 without it for another encoding, and show what is not ASCII wrong.
 BOM: Final = b"\xef\xbb\xbf"
@@ -126,6 +127,7 @@ def csv_line(row: Row) -> bytes:
             event.event_type,
             "" if data == b"null" else msgspec.json.decode(data, type=_Path).path,
             "" if data == b"null" else data.decode(),
+            "true" if event.unreadable else "",
         )
     )
 

@@ -8,16 +8,26 @@ from flask import Response, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from devflow.accounts import links, people, sessions
+from devflow.accounts import links, passwords, people, sessions
 from devflow.accounts.passwords import MIN_PASSWORD
+from devflow.accounts.people import Newcomer
 from devflow.audit import Actor
 from devflow.errors import Invalid
-from devflow.web import guard, htmx
+from devflow.web import entrance, guard, htmx
 from devflow.web import session as browser
 from devflow.web.current import context, now, session
 from devflow.web.pages import bp
 
-_WITH_TOKEN: Final = frozenset({"pages.invitation", "pages.accept", "pages.new_password", "pages.reset"})
+_WITH_TOKEN: Final = frozenset(
+    {
+        "pages.setup",
+        "pages.set_up",
+        "pages.invitation",
+        "pages.accept",
+        "pages.new_password",
+        "pages.reset",
+    }
+)
 
 
 @bp.after_request
@@ -42,18 +52,20 @@ def invitation(token: str) -> ResponseReturnValue:
 @guard.public("the link proves that who follows it may")
 def accept(token: str) -> ResponseReturnValue:
     form = request.form
-    name, email, password = form.get("name", ""), form.get("email", ""), form.get("password", "")
+    links.invitation(session(), token, now())
 
-    def work(writing: Session, by: Actor) -> str:
-        person = links.accept(writing, by, token, name=name, email=email, password=password)
+    def work(writing: Session, by: Actor, who: Newcomer) -> str:
+        person = links.accept(writing, by, token, who)
         # The session that the browser had, maybe somebody else's, ends.
         sessions.end(writing, by, browser.token())
         return sessions.begin(writing, by, person, request.user_agent.string)
 
     try:
-        session_token = guard.act_as_nobody(work)
+        who = entrance.newcomer()
+        session_token = guard.act_as_nobody(lambda writing, by: work(writing, by, who))
     except Invalid as error:
-        return _invited(token, 422, name=name, email=email, wrong=str(error))
+        given = {"name": form.get("name", ""), "email": form.get("email", "")}
+        return _invited(token, 422, **given, wrong=str(error))
     return browser.keep(Response(status=302, headers={"Location": url_for("pages.overview")}), session_token)
 
 
@@ -78,9 +90,12 @@ def new_password(token: str) -> ResponseReturnValue:
 @guard.public("the link proves that who follows it may")
 def reset(token: str) -> ResponseReturnValue:
     """Signs nobody in: a second factor is still asked for."""
-    password = request.form.get("password", "")
+    person = links.check_reset(session(), token, now())
+    about = person.name, people.shown_email(context().vault, person) or ""
+    session().rollback()  # whoever waits for a turn to hash holds no connection that pages need
     try:
-        guard.act_as_nobody(lambda writing, by: links.reset(writing, by, token, password))
+        kept = passwords.kept(request.form.get("password", ""), *about)
+        guard.act_as_nobody(lambda writing, by: links.reset(writing, by, token, kept))
     except Invalid as error:
         return _asked_for_password(token, 422, wrong=str(error))
     return htmx.render("links/password_set.html")

@@ -56,7 +56,6 @@ def me() -> ResponseReturnValue:
         watchers=own_data.watchers(session(), viewer()),
         receipts=found[:FEW_RECEIPTS],
         has_more=len(found) > FEW_RECEIPTS,
-        words=words,
         security=_address("pages.security"),
         devices=_address("pages.my_devices"),
     )
@@ -82,7 +81,6 @@ def my_receipts() -> ResponseReturnValue:
         receipts=found[:PAGE_RECEIPTS],
         older=found[PAGE_RECEIPTS - 1].id if len(found) > PAGE_RECEIPTS else None,
         is_newest=_before() is None,
-        words=words,
     )
 
 

@@ -1,50 +1,87 @@
-"""The ways from page to page that the viewer may go."""
+"""The ways from page to page that the viewer may go, and which of them leads to where one is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from flask import request, url_for
 
 from devflow import access
 from devflow.access import Action
-from devflow.models import Person
+from devflow.models import Person, Project
 from devflow.web.i18n import gettext
+from devflow.web.session import viewer
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
+    """``current`` is what ``aria-current`` says: this very page, one below it, or neither."""
+
     address: str
     text: str
-    is_here: bool
+    current: Literal["page", "true"] | None
 
 
 def main(person: Person) -> list[Way]:
     """What stands in the head of every page."""
-    ways = [_way("overview", gettext("Overview"), "project", "project_members")]
-    ways.append(_way("teams", gettext("Teams"), "team"))
-    for endpoint, text, action, below in (
-        ("people", gettext("People"), Action.MANAGE_PEOPLE, ("person_account",)),
-        ("devices", gettext("Devices"), Action.MANAGE_DEVICES, ()),
-        ("keys", gettext("Keys"), Action.MANAGE_KEYS, ()),
-        ("retention", gettext("Retention"), Action.MANAGE_RETENTION, ()),
-        ("audit_trail", gettext("Audit"), Action.READ_AUDIT, ()),
+    ways = [_way("overview", gettext("Overview"), "/projects")]
+    ways.append(_way("teams", gettext("Teams"), "/teams", is_above=_is_of_another()))
+    for endpoint, text, action in (
+        ("people", gettext("People"), Action.MANAGE_PEOPLE),
+        ("devices", gettext("PCs"), Action.MANAGE_DEVICES),
+        ("keys", gettext("Keys"), Action.MANAGE_KEYS),
+        ("retention", gettext("Retention"), Action.MANAGE_RETENTION),
+        ("audit_trail", gettext("Audit"), Action.READ_AUDIT),
     ):
         if access.may(person, action):
-            ways.append(_way(endpoint, text, *below))
+            address = url_for(f"pages.{endpoint}")
+            ways.append(_way(endpoint, text, *([] if request.endpoint == "pages.person" else [address])))
     return ways
 
 
 def own() -> list[Way]:
-    """What stands at the head of the pages about oneself."""
+    """What stands above the pages about oneself."""
     return [
-        _way("me", gettext("My data"), "as_seen_by", "my_receipts"),
-        _way("own_account", gettext("Account")),
-        _way("security", gettext("Security"), "new_second_factor"),
-        _way("my_devices", gettext("Devices")),
+        _way("me", gettext("My data"), "/me/as-seen-by", "/me/receipts", is_above=_is_of_oneself()),
+        _way("own_account", gettext("Account"), "/me/account"),
+        _way("security", gettext("Security"), "/me/security"),
+        _way("my_devices", gettext("PCs"), "/me/devices", "/pair"),
     ]
 
 
-def _way(endpoint: str, text: str, *below: str) -> Way:
-    names = {f"pages.{name}" for name in (endpoint, *below)}
-    return Way(url_for(f"pages.{endpoint}"), text, request.endpoint in names)
+def is_own() -> bool:
+    """Whether the page is one of those about oneself."""
+    return any(way.current for way in own())
+
+
+def project(project: Project) -> list[Way]:
+    """What stands above the pages of one project."""
+    activity = url_for("pages.project", project_id=project.public_id)
+    members = url_for("pages.project_members", project_id=project.public_id)
+    return [
+        _to(activity, gettext("Activity")),
+        # Whatever else there is to a project is done on the page of its members.
+        _to(members, gettext("Members"), is_above=request.path != activity),
+    ]
+
+
+def _way(endpoint: str, text: str, *below: str, is_above: bool = False) -> Way:
+    return _to(url_for(f"pages.{endpoint}"), text, *below, is_above=is_above)
+
+
+def _to(address: str, text: str, *below: str, is_above: bool = False) -> Way:
+    """``below`` are paths: it is above all that they begin."""
+    if request.path == address:
+        return Way(address, text, "page")
+    is_above = is_above or any(f"{request.path}/".startswith(f"{root}/") for root in below)
+    return Way(address, text, "true" if is_above else None)
+
+
+def _is_of_another() -> bool:
+    return request.endpoint == "pages.person" and not _is_of_oneself()
+
+
+def _is_of_oneself() -> bool:
+    named = (request.view_args or {}).get("person_id")
+    return request.endpoint == "pages.person" and named == viewer().public_id

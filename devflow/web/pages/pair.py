@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from devflow.access import Action
-from devflow.accounts import pairing
+from devflow.accounts import pairing, throttle
 from devflow.audit import Actor
 from devflow.errors import Invalid, NotFound
 from devflow.web import guard, htmx
@@ -27,7 +29,8 @@ def pair() -> ResponseReturnValue:
 def look_at_pairing() -> ResponseReturnValue:
     code = _code()
     try:
-        waiting = pairing.look(session(), Actor(viewer(), now(), context().vault), code)
+        with _one_try():
+            waiting = pairing.look(session(), Actor(viewer(), now(), context().vault), code)
     except (Invalid, NotFound) as error:
         return _ask(code, 422, wrong=str(error))
     return htmx.render("pair/decide.html", code=waiting.code, waiting=waiting)
@@ -38,7 +41,8 @@ def look_at_pairing() -> ResponseReturnValue:
 def approve_pairing() -> ResponseReturnValue:
     code = _code()
     try:
-        guard.act(lambda writing, by: pairing.approve(writing, by, code) and None)
+        with _one_try():
+            guard.act(lambda writing, by: pairing.approve(writing, by, code) and None)
     except (Invalid, NotFound) as error:
         return _ask(code, 422, wrong=str(error))
     return redirect(url_for("pages.pair", done="approved"), 303)
@@ -49,10 +53,18 @@ def approve_pairing() -> ResponseReturnValue:
 def deny_pairing() -> ResponseReturnValue:
     code = _code()
     try:
-        guard.act(lambda writing, by: pairing.deny(writing, by, code))
+        with _one_try():
+            guard.act(lambda writing, by: pairing.deny(writing, by, code))
     except (Invalid, NotFound) as error:
         return _ask(code, 422, wrong=str(error))
     return redirect(url_for("pages.pair", done="denied"), 303)
+
+
+def _one_try() -> AbstractContextManager[None]:
+    """Around the use of a code: raise Limited, or count a wrong one, which is NotFound."""
+    bucket = throttle.pairing_codes(viewer().public_id)
+    session().rollback()  # whoever waits for a turn holds no connection that pages need
+    return context().throttle.attempt(bucket, failure=NotFound)
 
 
 def _code() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import request
 from flask.typing import ResponseReturnValue
 
-from devflow import access, activity, windows
+from devflow import access, activity, retention, windows
 from devflow.access import Action
 from devflow.accounts import people
 from devflow.activity import Numbers, Period, ProjectActivity
@@ -51,6 +51,8 @@ def project(project: Project) -> ResponseReturnValue:
         may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, project),
         charts=_charts(shown.periods),
         public_url=context().settings.public_url,
+        taken_from=retention.taken_from(session(), now(), context().calendar),
+        may_keep_longer=access.may(viewer(), Action.MANAGE_RETENTION),
     )
 
 

@@ -36,8 +36,7 @@ def change_password() -> ResponseReturnValue:
     new, about = form.get("new", ""), (viewer().name, people.email_of(context().vault, viewer()))
     try:
         with entrance.confirmed(form.get("current", "")) as act:
-            passwords.check(new, *about)
-            kept = passwords.hashed(new)
+            kept = passwords.kept(new, *about)
             token = act(
                 lambda writing, by: people.change_password(
                     writing, by, kept, browser.token(), end_programs="end_programs" in form
@@ -95,12 +94,16 @@ def switch_off_second_factor() -> ResponseReturnValue:
 @bp.post("/me/security/recovery-codes")
 @guard.needs(Action.USE_OWN)
 def renew_recovery_codes() -> ResponseReturnValue:
+    def work(writing: Session, by: Actor) -> tuple[list[str], str]:
+        codes = second_factor.renew_recovery_codes(writing, by, request.form.get("code", ""))
+        return codes, sessions.keep_only(writing, by, browser.token())
+
     try:
         with entrance.confirmed(request.form.get("current", "")) as act:
-            codes = act(second_factor.renew_recovery_codes)
+            codes, token = act(work)
     except (Invalid, Unauthorized, Limited) as error:
         return _refuse(error, "codes")
-    return htmx.render("security/codes.html", codes=codes, is_first=False)
+    return browser.keep(htmx.render("security/codes.html", codes=codes, is_first=False), token)
 
 
 @bp.post("/me/security/sessions/<uuid:session_id>/end")
