@@ -39,6 +39,8 @@ ATTEMPTS: Final = 3
 # serialization_failure, deadlock_detected, and unique_violation for a row both wanted to be the first to add.
 _PASSING: Final = frozenset({"40001", "40P01", "23505"})
 T = TypeVar("T")
+UNSEEN: Final = {"synchronize_session": False}
+"""For an UPDATE that no object of the session needs to know of."""
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")

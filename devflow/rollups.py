@@ -231,7 +231,8 @@ def _move_generations(session: Session, project_ids: Iterable[int]) -> None:
     """The last thing a transaction does, in order of id: so no two wait for each other."""
     for project_id in sorted(project_ids):
         session.execute(
-            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1)
+            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1),
+            execution_options=db.UNSEEN,
         )
 
 

@@ -128,9 +128,16 @@ def bearer(session: Session, vault: Vault, token: str, audience: UUID, now_ms: i
         raise Unauthorized(_NOT_VALID) from error
     if expires_at_s * 1_000 <= now_ms:
         raise Unauthorized("this token has expired: refresh it, or sign in again")
-    grant = session.scalar(select(Grant).where(Grant.public_id == grant_id))
-    if grant is None:
+    found = session.execute(
+        # All at once: ``_holders`` finds person and device in the session.
+        select(Grant, Person, Device)
+        .join(Person, Person.id == Grant.person_id)
+        .outerjoin(Device, Device.id == Grant.device_id)
+        .where(Grant.public_id == grant_id)
+    ).one_or_none()
+    if found is None:
         raise Unauthorized(_ENDED)
+    grant = found.Grant
     person, device = _holders(session, grant)
     if person.public_id != person_id or _id_of(device) != device_id:
         raise Unauthorized(_NOT_VALID)

@@ -129,7 +129,8 @@ def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool
 
 def _note(session: Session, sender: Sender, contradicting: Sequence[UUID]) -> None:
     """That the PC was heard, and what it sent that contradicts what is stored."""
-    session.execute(update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms))
+    heard = update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms)
+    session.execute(heard, execution_options=db.UNSEEN)
     if contradicting:
         audit.record(
             session,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow.audit import Actor
@@ -35,6 +36,6 @@ def lock_person(session: Session, person: Person) -> None:
     being touched in a fixed order (files, events and cells by their keys, marks, projects) this keeps
     transactions from waiting for each other in a circle.
     """
-    session.refresh(person, with_for_update={"key_share": True})
-    if person.deactivated_at is not None:  # while this waited; whoever is erased is deactivated first
+    held = select(Person.deactivated_at).where(Person.id == person.id).with_for_update(key_share=True)
+    if session.scalar(held) is not None:  # while this waited; whoever is erased is deactivated first
         raise Unauthorized("this account was deactivated: nothing is taken from it")

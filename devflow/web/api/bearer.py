@@ -12,7 +12,14 @@ from devflow.web.current import context, now
 
 
 def current(session: Session) -> Bearer:
-    """Whom the request's access token stands for, checked now; raise Unauthorized."""
+    """Whom the request's access token stands for, looked up once a session; raise Unauthorized."""
+    found: Bearer | None = session.info.get(Bearer)
+    if found is None:
+        found = session.info[Bearer] = _look_up(session)
+    return found
+
+
+def _look_up(session: Session) -> Bearer:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized("expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login")
