@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from devflow.db import Database
 
@@ -20,3 +20,10 @@ def test_sqlite_waits_for_the_disk_and_its_readers_cannot_write(tmp_path: Path) 
     with database.reading() as session, pytest.raises(OperationalError, match="readonly"):
         session.execute(text("INSERT INTO seen VALUES (1)"))
     database.close()
+
+
+def test_an_error_of_the_database_tells_no_value(database: Database) -> None:
+    for opened in (database.reading, database.writing):
+        with pytest.raises(DBAPIError, match="nowhere") as failed, opened() as session:
+            session.execute(text("SELECT * FROM nowhere WHERE name = :name"), {"name": "Ada Lovelace"})
+        assert "Lovelace" not in str(failed.value)
