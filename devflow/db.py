@@ -61,7 +61,9 @@ class Database:
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
             self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=16, query_only=True)
         else:
-            self._writer = self._reader = create_engine(url, pool_size=8, max_overflow=16, pool_pre_ping=True)
+            self._writer = self._reader = create_engine(
+                url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True
+            )
 
     @property
     def engine(self) -> Engine:
@@ -149,6 +151,7 @@ def _sqlite_engine(url: str, *, begin: str, pool_size: int, query_only: bool) ->
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_S,
+        hide_parameters=True,  # names and hashes, which an error would take to the log
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
     )
 

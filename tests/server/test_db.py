@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from devflow.db import Database
 
@@ -41,3 +41,10 @@ def test_who_writes_without_a_pause_lets_others_write_in_between(tmp_path: Path)
     last = max(number for number, who in enumerate(order) if who == "now and then")
     assert last < 200, "expected turns to be taken"
     database.close()
+
+
+def test_an_error_of_the_database_tells_no_value(database: Database) -> None:
+    for opened in (database.reading, database.writing):
+        with pytest.raises(DBAPIError, match="nowhere") as failed, opened() as session:
+            session.execute(text("SELECT * FROM nowhere WHERE name = :name"), {"name": "Ada Lovelace"})
+        assert "Lovelace" not in str(failed.value)

@@ -153,6 +153,14 @@ def test_a_fault_is_logged_and_answered_without_asking_the_database(
     assert "the database is gone" in caplog.text
 
 
+@pytest.mark.parametrize(("address", "status"), [("/people", 403), ("/projects/{}", 404)])
+def test_a_refusal_is_said_without_the_words_of_programs(team: Team, address: str, status: int) -> None:
+    answer = team.browser("eve").get(address.format(team.project.public_id))
+    assert answer.status_code == status
+    said = text(soup(answer), "main")
+    assert "manage_people" not in said and str(team.project.public_id) not in said
+
+
 @pytest.mark.parametrize(
     ("method", "address"), [("GET", "/sync/x"), ("POST", "/auth/x"), ("PUT", "/sync/events/1")]
 )
