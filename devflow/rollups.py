@@ -319,7 +319,8 @@ def _by_hour(rows: Sequence[Any], hour_of: HourOf) -> dict[tuple[int, int], Tall
         tally.commits += row.event_type in _COMMITS
         tally.insertions += row.insertions
         tally.deletions += row.deletions
-        tally.files.update(unpack_files(row.files))
+        if row.files:
+            tally.files.update(unpack_files(row.files))
     return tallies
 
 

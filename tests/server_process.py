@@ -53,6 +53,12 @@ class ServerProcess:
         return f"{'http' if self.certificate is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Of the process that watches over the workers."""
+        assert self._process is not None, "expected a server that was started"
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

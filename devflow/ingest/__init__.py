@@ -44,12 +44,11 @@ class Intake:
 
         horizon = retention.horizon(session, sender.by.now_ms, self.calendar)
         lock_person(session, sender.person)
-        db.lock(session, db.Lock.NOBODYS_CELLS, {project.id for project in projects.values()})
+        db.lock(session, db.Lock.NOBODYS_CELLS, projects.values())
         stored = self.known.find(session, [event for _, event in received])
         same, contradicting = self._compare(sender.vault, received, stored, projects, refusals)
-        new, expired = _split(
-            [(i, e) for i, e in received if e.id not in stored], lambda event: event.timestamp >= horizon
-        )
+        unknown = [(i, e) for i, e in received if e.id not in stored] if stored else received
+        new, expired = _split(unknown, lambda event: event.timestamp >= horizon)
         refusals += [refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
 
         self._store(session, sender, [event for _, event in new], projects)
@@ -68,7 +67,7 @@ class Intake:
         vault: Vault,
         received: Sequence[Indexed],
         stored: dict[str, Any],
-        projects: dict[UUID, Project],
+        projects: dict[str, int],
         refusals: list[Refusal],
     ) -> tuple[list[Indexed], list[UUID]]:
         """Of what is stored already, what says the same; ids of what does not. Refusals are added."""
@@ -80,7 +79,7 @@ class Intake:
             content = rows.content(vault, row)
             if content is None:
                 refusals.append(refuse(index, event, ErrorCode.DAMAGED, _DAMAGED, retryable=True))
-            elif _is_same(row, content, event, projects[event.project_id].id):
+            elif _is_same(row, content, event, projects[event.project_id]):
                 same.append((index, event))
             else:
                 refusals.append(refuse(index, event, ErrorCode.CONFLICT, _CONFLICT))
@@ -88,13 +87,11 @@ class Intake:
         return same, contradicting
 
     def _store(
-        self, session: Session, sender: Sender, events: Sequence[Received], projects: dict[UUID, Project]
+        self, session: Session, sender: Sender, events: Sequence[Received], projects: dict[str, int]
     ) -> None:
         if not events:
             return
-        made = rows.make(
-            session, sender, events, {public: project.id for public, project in projects.items()}
-        )
+        made = rows.make(session, sender, events, projects)
         rollups.count(session, made, self.calendar)
         db.insert_many(session, Event.__table__, rows.Row._fields, made)
         self.known.add(session, made)
@@ -109,10 +106,12 @@ _EXPIRED: Final = "this event is older than this server keeps events; it was not
 _CONFLICTS_NAMED: Final = 20
 
 
-def _projects(session: Session, person: Person, named: Collection[UUID]) -> dict[UUID, Project]:
-    """The projects named that the person may send to."""
-    allowed = access.visible(person, Action.SEND_EVENTS, Project).where(Project.public_id.in_(named))
-    return {project.public_id: project for project in session.scalars(allowed)}
+def _projects(session: Session, person: Person, named: Collection[str]) -> dict[str, int]:
+    """The numbers of the projects named that the person may send to."""
+    allowed = access.visible(person, Action.SEND_EVENTS, Project).where(
+        Project.public_id.in_(map(UUID, named))
+    )
+    return {str(project.public_id): project.id for project in session.scalars(allowed)}
 
 
 def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool:
@@ -151,8 +150,7 @@ def _split(
     events: Sequence[Indexed], test: Callable[[Received], bool]
 ) -> tuple[list[Indexed], list[Indexed]]:
     """Those that pass the test, and those that do not."""
-    passed: list[Indexed] = []
-    failed: list[Indexed] = []
-    for indexed in events:
-        (passed if test(indexed[1]) else failed).append(indexed)
-    return passed, failed
+    passed = [indexed for indexed in events if test(indexed[1])]
+    if len(passed) == len(events):
+        return passed, []
+    return passed, [indexed for indexed in events if not test(indexed[1])]

@@ -19,15 +19,16 @@ def judge(events: Sequence[Raw], device_id: UUID, person_id: UUID) -> tuple[list
     """The events that may be stored, and refusals of the others."""
     received: list[Indexed] = []
     refusals: list[Refusal] = []
+    device, person = str(device_id), str(person_id)
     for index, raw in enumerate(events):
         try:
             event = wire.receive(raw)
         except Invalid as error:
             refusals.append(_unreadable(index, raw, str(error)))
             continue
-        if event.device_id != device_id:
+        if event.device_id != device:
             refusals.append(refuse(index, event, ErrorCode.DEVICE, "expected the device that is signed in"))
-        elif event.user_id != person_id:
+        elif event.user_id != person:
             refusals.append(refuse(index, event, ErrorCode.PERSON, "expected the person who is signed in"))
         else:
             received.append((index, event))

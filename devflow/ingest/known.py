@@ -96,7 +96,8 @@ class ByFingerprint:
 
     def find(self, session: Session, events: Sequence[Received]) -> Stored:
         self._catch_up(session)
-        likely = [event for event in events if event.id_bytes in self._fingerprints]
+        seen = self._fingerprints.seen([event.id_bytes for event in events])
+        likely = [event for event, is_seen in zip(events, seen, strict=True) if is_seen]
         if not likely:
             return {}
         found = _by_id(_at_their_time(session, likely))
@@ -138,26 +139,30 @@ def _by_id(rows: Result[Any]) -> Stored:
     return {str(UUID(bytes=row.event_id)): row for row in rows}
 
 
+_PARTS: Final = 1 << 12
+_SHIFT: Final = 64 - 12
+
+
 class _Fingerprints:
     """The first eight bytes of many ids, in sorted arrays small enough to insert into."""
 
-    _BITS: Final = 12
-
     def __init__(self) -> None:
-        self._parts = [array("Q") for _ in range(1 << self._BITS)]
+        self._parts = [array("Q") for _ in range(_PARTS)]
 
-    def __contains__(self, event_id: bytes) -> bool:
-        part, number = self._place(event_id)
-        at = bisect_left(part, number)
-        return at < len(part) and part[at] == number
+    def seen(self, ids: Iterable[bytes]) -> list[bool]:
+        """Whether each of the ids may be among them; who is told no can be sure."""
+        found = []
+        for event_id in ids:
+            number = int.from_bytes(event_id[:8], "big")
+            part = self._parts[number >> _SHIFT]
+            at = bisect_left(part, number)
+            found.append(at < len(part) and part[at] == number)
+        return found
 
     def add(self, ids: Iterable[bytes]) -> None:
         for event_id in ids:
-            part, number = self._place(event_id)
+            number = int.from_bytes(event_id[:8], "big")
+            part = self._parts[number >> _SHIFT]
             at = bisect_left(part, number)
             if at == len(part) or part[at] != number:
                 part.insert(at, number)
-
-    def _place(self, event_id: bytes) -> tuple[array[int], int]:
-        number = int.from_bytes(event_id[:8], "big")
-        return self._parts[number >> (64 - self._BITS)], number

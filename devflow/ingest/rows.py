@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -40,23 +39,18 @@ class Row(NamedTuple):
 
 
 def make(
-    session: Session, sender: Sender, events: Iterable[Received], project_ids: Mapping[UUID, int]
+    session: Session, sender: Sender, events: Iterable[Received], project_ids: Mapping[str, int]
 ) -> list[Row]:
     """Rows of ``events``, each id once, in the order of time."""
-    unique = {event.id: event for event in events}
-    paths = {event_id: wire.paths_of(event.event_data) for event_id, event in unique.items()}
-    file_ids = _file_ids(
-        session,
-        sender.vault,
-        {(project_ids[e.project_id], path) for e in unique.values() for path in paths[e.id]},
-    )
-    authors = _Authors(session, sender)
-    seal = sender.vault.sealer(DATA)
+    unique = [(event, wire.paths_of(event.event_data)) for event in {e.id: e for e in events}.values()]
+    pairs = {(project_ids[event.project_id], path) for event, paths in unique for path in paths}
+    file_ids = _file_ids(session, sender.vault, pairs)
+    whose, seal = _Authors(session, sender).of, sender.vault.sealer(DATA)
     now_ms, device_id = sender.by.now_ms, sender.device.id
     rows = []
-    for event in unique.values():
-        project_id, data, event_id = project_ids[event.project_id], event.event_data, event.id_bytes
-        person_id, author_key = authors.of(data)
+    for event, paths in unique:
+        data, event_id, project_id = event.event_data, event.id_bytes, project_ids[event.project_id]
+        person_id, author_key = whose(data)
         insertions, deletions = wire.lines_of(data)
         rows.append(
             Row(
@@ -72,7 +66,7 @@ def make(
                 author_key,
                 insertions,
                 deletions,
-                rollups.pack_files(file_ids[project_id, path] for path in paths[event.id]),
+                rollups.pack_files([file_ids[project_id, path] for path in paths]),
             )
         )
     rows.sort(key=lambda row: (row.timestamp, row.event_id))
@@ -84,20 +78,21 @@ class _Authors:
 
     def __init__(self, session: Session, sender: Sender) -> None:
         self._session = session
-        self._sender = sender
+        self._vault = sender.vault
+        self._person_id = sender.person.id
         self._own: frozenset[bytes] | None = None
 
     def of(self, data: wire.EventData) -> tuple[int | None, bytes | None]:
         """The person's id, None for somebody else, and the author's key, if one is named."""
         if not wire.names_author(data):
-            return self._sender.person.id, None
+            return self._person_id, None
         author = wire.author_of(data)
         if author is None:
             return None, None
-        key = people.author_key(self._sender.vault, bytes.fromhex(author))
+        key = people.author_key(self._vault, bytes.fromhex(author))
         if self._own is None:
-            self._own = own_keys(self._session, self._sender.person.id)
-        return (self._sender.person.id if key in self._own else None), key
+            self._own = own_keys(self._session, self._person_id)
+        return (self._person_id if key in self._own else None), key
 
 
 def own_keys(session: Session, person_id: int) -> frozenset[bytes]:
