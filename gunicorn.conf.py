@@ -19,7 +19,7 @@ from devflow.errors import DevflowError
 
 wsgi_app = "app:app"
 bind = "0.0.0.0:8080"
-worker_class = "gthread"
+worker_class = "devflow.web.worker.Worker"  # gthread, with deadlines for slow clients
 workers = 1  # SQLite has one writer; a second process would add nothing but waiting
 threads = 512  # made when first needed; an open page holds one or two for its live stream
 worker_connections = 2_000  # what is beyond the threads may wait idle, kept alive

@@ -351,13 +351,17 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by."""
+    """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by.
+
+    By ``request_id`` the server's operator finds the request in the log.
+    """
 
     title: str
     status: int
     detail: str
     type: str = "about:blank"
     code: str | UnsetType = UNSET
+    request_id: str | UnsetType = msgspec.field(name="requestId", default=UNSET)
 
 
 class Received(Struct, frozen=True, kw_only=True):
