@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 HEAD_S: Final = 20
@@ -63,6 +64,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Called by ``handle`` once the head is here."""
         self.waits[threading.get_ident()] = Wait(conn, time.monotonic() + _body_s(req.body.reader), req.body)
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """A transfer coding that nobody has is the client's mistake, as every other nonsense: no 501."""
+        if isinstance(exc, UnsupportedTransferCoding):
+            exc = InvalidHeader("TRANSFER-ENCODING", req=req)
+        super().handle_error(req, client, addr, exc)
 
     def _watch(self) -> None:
         while self.alive:

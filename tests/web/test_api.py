@@ -206,8 +206,8 @@ BAD_BODIES = {
     "no batch": (gzip.compress(b"[]"), 400, "object"),
     "no device": (gzip.compress(b'{"events":[]}'), 400, "deviceId"),
     "events that are none": (gzip.compress(envelope(7)), 400, "array"),
-    "a nest": (gzip.compress(b'{"events":[' + b"[" * 100_000), 400, ""),
-    "too many events": (gzip.compress(envelope([{}] * 1_001)), 400, "at most 1000 events a batch, got 1001"),
+    "a nest": (gzip.compress(b'{"events":[' + b"[" * 100_000), 400, "nested less deeply"),
+    "too many events": (gzip.compress(envelope([{}] * 1_001)), 400, "at most 1000 events a batch, got more"),
     "a bomb": (gzip.compress(b" " * (wire.MAX_INFLATED_BYTES + 1)), 413, "8388608"),
     "too many bytes": (b"x" * (wire.MAX_BODY_BYTES + 1), 413, "1048576 bytes, got 1048577"),
 }
