@@ -142,10 +142,10 @@ def batch(sender: Sender, *events: str) -> str:
 
 def good(sender: Sender, chance: random.Random) -> bytes:
     """A body that would be taken."""
-    return batch(sender, _joined(event(sender, chance))).encode()
+    return batch(sender, joined(event(sender, chance))).encode()
 
 
-def _joined(fields: dict[str, str]) -> str:
+def joined(fields: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}"
 
 
@@ -161,7 +161,7 @@ def _field(sender: Sender, chance: random.Random) -> Body:
     """One field of an event is wrong."""
     fields = event(sender, chance)
     name, wrong = chance.choice(list(fields)), chance.choice(LITERALS)
-    return _plain(f"{name} {wrong[:20]!r}", batch(sender, _joined(fields | {name: wrong})))
+    return _plain(f"{name} {wrong[:20]!r}", batch(sender, joined(fields | {name: wrong})))
 
 
 def _data(sender: Sender, chance: random.Random) -> Body:
@@ -175,11 +175,9 @@ def _data(sender: Sender, chance: random.Random) -> Body:
         case 1:
             data["content"] = '"a line of code"'
         case _:
-            # Right for a list of no files, and for who did not sign.
-            data[name] = wrong if wrong != "[]" or name not in ("files", "parents") else "7"
-    return _plain(
-        f"data {name} {wrong[:20]!r}", batch(sender, _joined(fields | {"eventData": _joined(data)}))
-    )
+            # An empty list of files, and no lines (-0 is 0), would be right.
+            data[name] = "7.5" if wrong in ("[]", "-0") else wrong
+    return _plain(f"data {name} {wrong[:20]!r}", batch(sender, joined(fields | {"eventData": joined(data)})))
 
 
 def _keys(sender: Sender, chance: random.Random) -> Body:
@@ -189,16 +187,16 @@ def _keys(sender: Sender, chance: random.Random) -> Body:
     match chance.randrange(3):
         case 0:
             del fields[name]
-            return _plain(f"no {name}", batch(sender, _joined(fields)))
+            return _plain(f"no {name}", batch(sender, joined(fields)))
         case 1:
-            return _plain("unknown field", batch(sender, _joined(fields | {"x": chance.choice(LITERALS)})))
+            return _plain("unknown field", batch(sender, joined(fields | {"x": chance.choice(LITERALS)})))
         case _:
-            twice = _joined(fields)[:-1] + f',"{name}":{chance.choice(("-1", "[]", "null", "{}"))}}}'
+            twice = joined(fields)[:-1] + f',"{name}":{chance.choice(("-1", "[]", "null", "{}"))}}}'
             return _plain(f"{name} twice", batch(sender, twice))
 
 
 def _envelope(sender: Sender, chance: random.Random) -> Body:
-    wrong, good = chance.choice((*NUMBERS, *TEXTS, *OTHERS[2:], *DEEP)), _joined(event(sender, chance))
+    wrong, good = chance.choice((*NUMBERS, *TEXTS, *OTHERS[2:], *DEEP)), joined(event(sender, chance))
     choices = (
         f'{{"events":{wrong},"deviceId":"{sender.device}"}}',
         f'{{"events":[{good}],"deviceId":{wrong}}}',
@@ -223,19 +221,19 @@ def _many(sender: Sender, chance: random.Random) -> Body:
         case 3:
             return _gzip("a large event", gzip.compress(_huge(sender, chance).encode(), 1))
         case _:
-            content = batch(sender, *(_joined(event(sender, chance) | {"localId": "0"}) for _ in range(50)))
+            content = batch(sender, *(joined(event(sender, chance) | {"localId": "0"}) for _ in range(50)))
     return _gzip("many", gzip.compress(content.encode(), 1))
 
 
 def _huge(sender: Sender, chance: random.Random) -> str:
     fields = event(sender, chance) | {"eventType": '"file.saved"'}
     path = chance.choice(("x", r"\u00e9", "\N{PILE OF POO}")) * chance.randrange(40_000, 400_000)
-    return batch(sender, _joined(fields | {"eventData": f'{{"path":"{path}","sizeBytes":1}}'}))
+    return batch(sender, joined(fields | {"eventData": f'{{"path":"{path}","sizeBytes":1}}'}))
 
 
 def _text(sender: Sender, chance: random.Random) -> Body:
     """Broken or in another encoding."""
-    whole = batch(sender, _joined(event(sender, chance)))
+    whole = batch(sender, joined(event(sender, chance)))
     place = chance.randrange(1, len(whole))
     match chance.randrange(5):
         case 0:

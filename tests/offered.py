@@ -101,14 +101,14 @@ def is_refused(status: int, said: bytes) -> bool:
 
 
 @contextmanager
-def offering(database_url: str, folder: Path) -> Iterator[Offer]:
-    """A server with Bob, whose PC is signed in."""
+def offering(database_url: str, folder: Path, **environ: str) -> Iterator[Offer]:
+    """A server with these settings, and Bob, whose PC is signed in."""
     context, _ = build.context(folder, database_url=database_url, now_ms=now_ms())
     world = World.of(context)
     bob = world.person("Bob")
     project = world.project("atlas", bob)
     context.database.close()
-    server = ServerProcess(database_url, folder)
+    server = ServerProcess(database_url, folder, environ)
     server.start()
     device = uuid4()
     login = requests.post(
