@@ -9,6 +9,7 @@ and of a body the application sees that it is short, and can still say so.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import socket
 import threading
 import time
@@ -25,6 +26,9 @@ BODY_S: Final = 30
 BODY_BYTES_A_SECOND: Final = 8_192
 """What comes faster has all the time it needs; 1 MiB has 158 s."""
 CHECK_EVERY_S: Final = 1.0
+# Of malloc.h
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Wait:
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
+        give_memory_back()
         self.waits: dict[int, Wait] = {}
         threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
         super().init_process()
@@ -78,6 +83,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             for wait in list(self.waits.values()):
                 if wait.is_over(now):
                     wait.end()
+
+
+def give_memory_back() -> None:
+    """Have glibc return large buffers to the system when they are freed, and share its heaps among threads.
+
+    Else it keeps a heap for many of the threads, and bodies of megabytes are scattered over them: 192 MiB
+    after 6,000 malformed uploads (tests/soak), and 107 with this.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries do well without
+        mallopt(_M_MMAP_THRESHOLD, 256 << 10)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _body_s(reader: Any) -> float:

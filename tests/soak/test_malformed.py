@@ -14,8 +14,8 @@ from tests.offered import offering
 SEED = 17
 ROUNDS = 5
 BODIES, PACKETS = 1_000, 200
-MAY_GROW_MIB = 24
-"""From the first round to the last: what the allocator keeps, not what is lost a request (24 kB would be)."""
+MAY_GROW_MIB = 12
+"""From the first round to the last: what the allocator keeps, not what is lost a request (2.5 kB would be)."""
 
 
 def test_a_corpus_of_six_thousand_is_refused_in_flat_memory(database_url: str, tmp_path: Path) -> None:
