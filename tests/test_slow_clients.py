@@ -15,7 +15,7 @@ from tests.server_process import ServerProcess
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])  # nothing of this reaches the database
 LOGIN: Final = json.dumps({"email": "nobody@example.org", "password": "a guess"}).encode()
 QUICK: Final = "tests.quick_worker.Worker"
-"""The server's worker with deadlines of two seconds, so that tests need not wait for longer."""
+"""The server's worker with deadlines of three seconds, so that tests need not wait for longer."""
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_who_never_ends_is_not_waited_for(server: ServerProcess) -> None:
     assert {name: answer[:12] for name, (answer, _) in found.items()} == {
         name: answer for name, (_, answer) in NEVER.items()
     }
-    assert max(took_s for _, took_s in found.values()) < 10
+    assert max(took_s for _, took_s in found.values()) < 15
 
 
 def test_the_slow_but_honest_pass_and_hundreds_of_others_hold_nobody_up(server: ServerProcess) -> None:
@@ -78,7 +78,7 @@ def test_the_slow_but_honest_pass_and_hundreds_of_others_hold_nobody_up(server: 
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
     for number, connection in enumerate(slow):
         connection.sendall(b"GET / HT" if number % 2 else head(1_000))
-    assert drip(server, head(len(LOGIN)), LOGIN, pause_s=0.005)[0].startswith("HTTP/1.1 401")
+    assert drip(server, head(len(LOGIN)) + LOGIN[:-5], LOGIN[-5:])[0].startswith("HTTP/1.1 401")
     for connection in slow:
         connection.settimeout(20)
         assert connection.recv(4_096)[:12] in (b"", b"HTTP/1.1 408")
@@ -87,4 +87,4 @@ def test_the_slow_but_honest_pass_and_hundreds_of_others_hold_nobody_up(server: 
         for _ in range(2):
             kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert kept.recv(4_096).startswith(b"HTTP/1.1 200")
-            time.sleep(2.5)  # longer than the deadlines, which do not count between requests
+            time.sleep(3.5)  # longer than the deadlines, which do not count between requests

@@ -15,7 +15,7 @@ SEED = 17
 ROUNDS = 5
 BODIES, PACKETS = 1_000, 200
 MAY_GROW_MIB = 12
-"""From the first round to the last: what the allocator keeps, not what is lost a request (2.5 kB would be)."""
+"""From the first round to the last. A leak of 2.5 kB a request would be more."""
 
 
 def test_a_corpus_of_six_thousand_is_refused_in_flat_memory(database_url: str, tmp_path: Path) -> None:
