@@ -6,6 +6,7 @@ The address is the one thing an operator may want to change: ``--bind``, or GUNI
 import logging
 import os
 import ssl
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from devflow.errors import DevflowError
 
 wsgi_app = "app:app"
 bind = "0.0.0.0:8080"
-worker_class = "gthread"
+worker_class = "devflow.web.worker.Worker"  # gthread, with deadlines for slow clients
 workers = 1  # SQLite has one writer; a second process would add nothing but waiting
 threads = 512  # made when first needed; an open page holds one or two for its live stream
 worker_connections = 2_000  # what is beyond the threads may wait idle, kept alive
@@ -77,7 +78,10 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    worker.jobs = jobs.start(worker.wsgi.extensions["devflow"])
+    context = worker.wsgi.extensions["devflow"]
+    worker.jobs = jobs.start(context)
+    # Reads the ids of all events, of millions for some seconds; uploads wait for it, nothing else does.
+    threading.Thread(target=context.intake.known.load, args=(context.database,), daemon=True).start()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

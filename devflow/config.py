@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from devflow.errors import Invalid
+from devflow.wire import MAX_BATCH_EVENTS
 
 AGENT_HOME: Final = "DEVFLOW_HOME"  # the agent's own setting, no mistake where both run
+_DIGITS: Final = 12
 UNIX: Final = "unix"
 """Stands among trusted proxies for whoever may open the server's unix socket."""
 
@@ -75,6 +77,24 @@ class Settings:
     idle_limit: str = _setting(
         "DEVFLOW_IDLE_LIMIT_S", "900", "The longest gap between two events, in seconds, that counts as work."
     )
+    most_events: str = _setting(
+        "DEVFLOW_MAX_EVENTS_PER_HOUR",
+        "2000000",
+        "What one PC may send in an hour, at once or spread out; 0 for no limit. The longest histories have "
+        "about so many commits: it stops who sends without end, and slows no import.",
+    )
+    most_uploads: str = _setting(
+        "DEVFLOW_MAX_UPLOADS_PER_HOUR",
+        "20000",
+        "How often one PC may send in an hour; 0 for no limit. So many events go in batches of 100, which "
+        "is what agents send over a poor network.",
+    )
+    disk_reserve: str = _setting(
+        "DEVFLOW_DISK_RESERVE_MB",
+        "64",
+        "With less free space than that beside the SQLite file no events are taken, so that people can "
+        "still sign in. 0 for none.",
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
@@ -98,6 +118,7 @@ class Settings:
             raise Invalid(
                 f"DEVFLOW_IDLE_LIMIT_S: expected whole seconds from 1 to 86400, got {self.idle_limit!r}"
             )
+        self._check_numbers()
         if (
             urlsplit(self.public_url).scheme not in ("http", "https")
             or not urlsplit(self.public_url).hostname
@@ -113,6 +134,16 @@ class Settings:
         self._check_tls()
         for entry in self._proxies():
             _check_proxy(entry)
+
+    def _check_numbers(self) -> None:
+        """A whole batch has to pass, so a limit of fewer events would hold it for ever."""
+        for env, value, least in (
+            ("DEVFLOW_MAX_EVENTS_PER_HOUR", self.most_events, MAX_BATCH_EVENTS),
+            ("DEVFLOW_MAX_UPLOADS_PER_HOUR", self.most_uploads, 1),
+            ("DEVFLOW_DISK_RESERVE_MB", self.disk_reserve, 1),
+        ):
+            if not _is_number(value) or 0 < int(value) < least:
+                raise Invalid(f"{env}: expected 0 or a whole number from {least}, got {value!r}")
 
     def _check_tls(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
@@ -156,6 +187,18 @@ class Settings:
         return int(self.idle_limit) * 1_000
 
     @property
+    def events_an_hour(self) -> int:
+        return int(self.most_events)
+
+    @property
+    def uploads_an_hour(self) -> int:
+        return int(self.most_uploads)
+
+    @property
+    def disk_reserve_bytes(self) -> int:
+        return int(self.disk_reserve) << 20
+
+    @property
     def data_path(self) -> Path:
         return Path(self.data_dir)
 
@@ -163,6 +206,10 @@ class Settings:
     def database(self) -> str:
         """The URL SQLAlchemy opens; a bare ``postgresql`` means psycopg 3 to it."""
         return self.database_url or f"sqlite:///{self.data_path / 'devflow.db'}"
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) <= _DIGITS
 
 
 def _check_proxy(entry: str) -> None:

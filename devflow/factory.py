@@ -19,6 +19,7 @@ from devflow.web import (
     pages,
     proxies,
     refusals,
+    request_ids,
     security,
     session,
 )
@@ -32,6 +33,7 @@ def create_app(context: Context) -> Flask:
     for part in (
         proxies,
         current,
+        request_ids,
         assets,
         i18n,
         refusals,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import audit, keys, projects, retention, rollups, sealed
+from devflow import audit, keys, outage, projects, retention, rollups, sealed
 from devflow.accounts import erasure
 from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
@@ -45,14 +46,43 @@ def start(context: Context) -> BackgroundScheduler:
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
     ):
-        scheduler.add_job(job, "interval", seconds=seconds, args=[context], id=job.__name__)
+        scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
     for daily in (examine_trail, expire, erase):
         scheduler.add_job(
-            daily, "interval", seconds=LOOK_EVERY_S, args=[context], id=daily.__name__, next_run_time=first
+            Patient(daily),
+            "interval",
+            seconds=LOOK_EVERY_S,
+            args=[context],
+            id=daily.__name__,
+            next_run_time=first,
         )
     scheduler.start()
     return scheduler
+
+
+class Patient:
+    """A job that lets an outage of the database pass: a line of the log when it begins, none at each run.
+
+    Nothing is lost by it, since a job finds in the database what is left to do.
+    """
+
+    def __init__(self, job: Callable[[Context], object]) -> None:
+        self._job = job
+        self._waits = False
+
+    def __call__(self, context: Context) -> None:
+        try:
+            self._job(context)
+        except SQLAlchemyError as error:
+            why = outage.of(error)
+            if why is None:
+                raise
+            if not self._waits:
+                log.warning("%s waits for the database: %s", self._job.__name__, why)
+            self._waits = True
+        else:
+            self._waits = False
 
 
 def refresh(context: Context) -> int:

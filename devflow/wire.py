@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import StrEnum
-from typing import Annotated, Final, TypeVar, Union, cast
+from typing import Annotated, Any, Final, TypeVar, Union, cast
 from uuid import UUID
 
 import msgspec
@@ -352,13 +352,17 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by."""
+    """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by.
+
+    By ``request_id`` the server's operator finds the request in the log.
+    """
 
     title: str
     status: int
     detail: str
     type: str = "about:blank"
     code: str | UnsetType = UNSET
+    request_id: str | UnsetType = msgspec.field(name="requestId", default=UNSET)
 
 
 class Received(
@@ -400,7 +404,16 @@ def _received(kind: EventType, data: type[EventData]) -> type[Received]:
 
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
-_batch = msgspec.json.Decoder(Batch)
+# An array that holds its first events and one more, and passes over the rest: as a list the millions
+# of `0,` that fit into a body would take 300 MB before anybody could count them.
+_First: Final = msgspec.defstruct(
+    "_First", [(f"_{n}", Raw, UNSET) for n in range(MAX_BATCH_EVENTS + 1)], array_like=True, frozen=True
+)
+_batch: Final = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Batch", [("events", _First), ("device_id", UUID)], rename="camel", forbid_unknown_fields=True
+    )
+)
 _event: Final[msgspec.json.Decoder[Received]] = msgspec.json.Decoder(
     Union[tuple(_received(kind, data) for kind, data in DATA.items())]  # noqa: UP007 - made, not written
 )
@@ -419,18 +432,19 @@ def decode(body: bytes, expected: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=expected)
     except _MALFORMED as error:
-        raise Invalid(str(error)) from error
+        raise Invalid(_said(error)) from error
 
 
 def decode_batch(body: bytes) -> Batch:
     """The envelope only; its events are still raw. Raise Invalid if it is not a batch at all."""
     try:
-        batch = _batch.decode(body)
+        batch: Any = _batch.decode(body)
     except _MALFORMED as error:
-        raise Invalid(str(error)) from error
-    if len(batch.events) > MAX_BATCH_EVENTS:
-        raise Invalid(f"expected at most {MAX_BATCH_EVENTS} events a batch, got {len(batch.events)}")
-    return batch
+        raise Invalid(_said(error)) from error
+    events = [event for event in msgspec.structs.astuple(batch.events) if event is not UNSET]
+    if len(events) > MAX_BATCH_EVENTS:
+        raise Invalid(f"expected at most {MAX_BATCH_EVENTS} events a batch, got more")
+    return Batch(events=events, device_id=batch.device_id)
 
 
 def receive(raw: Raw) -> Received:
@@ -441,10 +455,14 @@ def receive(raw: Raw) -> Received:
         event = _event.decode(raw)
         data_json = _encoder.encode(event.event_data)
     except _MALFORMED as error:
-        raise Invalid(str(error)) from error
+        raise Invalid(_said(error)) from error
     if b"\\u0000" in data_json and _NUL.search(data_json):
         raise Invalid("expected text without the NUL character - at `$.eventData`")
     return event
+
+
+def _said(error: Exception) -> str:
+    return "expected JSON that is nested less deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def claimed_id(raw: Raw) -> str:

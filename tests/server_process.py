@@ -62,6 +62,20 @@ class ServerProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def worker(self) -> int:
+        """The process id of the one worker."""
+        assert self._process is not None, "expected a server that was started"
+        master = self._process.pid
+        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return int(worker)
+
+    def memory_mib(self, what: str = "VmRSS") -> int:
+        """What the worker has in memory now, or with ``VmHWM`` had at most."""
+        status = Path(f"/proc/{self.worker}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith(f"{what}:")]
+        return int(line.split()[1]) // 1_024
+
     def start(self) -> None:
         """Return when it answers. The first start chooses a port, later ones take it again."""
         assert not self.is_running, "expected a server that is not running"

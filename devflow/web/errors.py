@@ -6,12 +6,13 @@ import logging
 from typing import Final
 
 from flask import Flask, Response, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from devflow.access import NotAllowed, NotYours
 from devflow.crypto import Damaged
 from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
-from devflow.web import api, htmx
+from devflow.web import api, htmx, request_ids
 from devflow.web.i18n import gettext, ngettext
 
 FAULT: Final = 500
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = ("/sync/", "/auth/", "/account/")
+PROGRAMS: Final = frozenset({"sync", "auth", "account", "healthz"})
 
 
 def init_app(app: Flask) -> None:
@@ -32,6 +33,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
     app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
     app.register_error_handler(Damaged, damaged)
+    app.register_error_handler(SQLAlchemyError, lambda error: http_error(api.unavailable(error)))
     app.register_error_handler(HTTPException, http_error)
 
 
@@ -54,7 +56,7 @@ def told_to_wait(response: Response, error: Limited) -> Response:
 
 
 def damaged(error: Damaged) -> Response:
-    log.error("%s %s failed: %s", request.method, request.path, error)
+    log.error("%s failed: %s", request_ids.asked(), error)
     return show(FAULT, gettext("Something that is stored here cannot be read. The server's log says what."))
 
 
@@ -62,17 +64,13 @@ def http_error(error: HTTPException) -> Response:
     status = error.code or FAULT
     # Werkzeug's own words say less than ours do; those given to abort() say more.
     said = error.description if error.description != type(error).description else None
-    response = show(status, said, error.name)
-    for name, value in error.get_headers():
-        if name.lower() == "allow":
-            response.headers[name] = value
-    return response
+    return api.keep_headers(show(status, said, error.name), error)
 
 
 def show(status: int, detail: str | None, name: str = "", *, is_for_people: bool = True) -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
-    if request.path.startswith(PROGRAMS):
+    if request.path.split("/", 2)[1] in PROGRAMS:
         return api.name_the_server(api.problem(status, name or title, detail or advice))
     return htmx.render(
         "errors/page.html",
@@ -108,6 +106,8 @@ def _words(status: int, name: str) -> tuple[str, str]:
             return gettext("Not under this name"), gettext("Use the address that this server is set up for.")
         case 429:
             return gettext("Too often"), gettext("Wait some minutes, then try again.")
+        case 503:
+            return gettext("Not just now"), gettext("Wait some seconds, then try again.")
         case status if status >= FAULT:
             return (
                 gettext("Something broke on the server"),

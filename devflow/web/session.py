@@ -6,9 +6,11 @@ from typing import cast
 
 from flask import Flask, Response, redirect, request, url_for
 from flask_login import LoginManager, UserMixin, current_user
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from devflow import outage
 from devflow.accounts import sessions
 from devflow.accounts.sessions import SignedIn
 from devflow.models import BrowserSession, Person
@@ -108,5 +110,14 @@ def _load(_request: object) -> User | None:
     if found is None:
         return None
     if sessions.is_due(found, now()):
-        context().database.transact(lambda writing: sessions.touch(writing, found, now()))
+        _touch(found)
     return User(found)
+
+
+def _touch(found: SignedIn) -> None:
+    """Note that the browser was here, if the database takes it: a full disk keeps nobody from reading."""
+    try:
+        context().database.transact(lambda writing: sessions.touch(writing, found, now()))
+    except SQLAlchemyError as error:
+        if outage.of(error) is None:
+            raise

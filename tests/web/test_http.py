@@ -103,7 +103,7 @@ RAW: Final = {
     "a chunked body": (
         b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED,
-        "400",
+        "411",
     ),
     "a chunked form": (
         b"POST /sign-in HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nTransfer-Encoding: chunked\r\n"
@@ -126,7 +126,7 @@ RAW: Final = {
     "two encodings": (
         b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
         b"Content-Encoding: GZIP\r\nContent-Encoding: gzip\r\n\r\n{}",
-        "400",
+        "415",
     ),
     "two types": (
         b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"

@@ -6,11 +6,14 @@ import logging
 
 from flask import Blueprint, Flask, Response, request
 from msgspec import UNSET, Struct, UnsetType
-from werkzeug.exceptions import HTTPException
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
-from devflow import wire
+from devflow import outage, wire
 from devflow.crypto import Damaged
 from devflow.errors import CodeNeeded, Invalid, Limited, NotFound, TooLarge, Unauthorized
+from devflow.web import request_ids
+from devflow.web.api import uploads
 from devflow.web.current import context
 
 log = logging.getLogger(__name__)
@@ -20,6 +23,7 @@ bp = Blueprint("api", __name__)
 def init_app(app: Flask) -> None:
     from devflow.web.api import account, auth, health, sync  # noqa: F401 - they hang their routes on bp
 
+    uploads.init_app(app)
     app.register_blueprint(bp)
 
 
@@ -40,7 +44,10 @@ def name_the_server(response: Response) -> Response:
 
 def problem(status: int, title: str, detail: str, code: str | UnsetType = UNSET) -> Response:
     """An error answer, ``application/problem+json``; ``code`` tells programs what to do."""
-    body = wire.encode(wire.Problem(title=title, status=status, detail=detail, code=code))
+    said = wire.Problem(
+        title=title, status=status, detail=detail, code=code, request_id=request_ids.current()
+    )
+    body = wire.encode(said)
     return Response(body, status, content_type="application/problem+json")
 
 
@@ -81,10 +88,37 @@ def limited(error: Limited) -> Response:
 @bp.errorhandler(Damaged)
 def damaged(error: Damaged) -> Response:
     """A fault of ours: agents keep what they have and come again."""
-    log.error("%s %s failed: %s", request.method, request.path, error)
+    log.error("%s failed: %s", request_ids.asked(), error)
     return problem(500, "Server fault", "something stored here cannot be read; the server's log says what")
+
+
+@bp.errorhandler(SQLAlchemyError)
+def database_failed(error: SQLAlchemyError) -> Response:
+    return http_error(unavailable(error))
+
+
+def unavailable(error: SQLAlchemyError) -> HTTPException:
+    """503 for an outage of the database; raise the error again if it is none."""
+    why = outage.of(error)
+    if why is None:
+        raise error
+    # Without the statement: what is in it is no matter of the log.
+    log.error("%s found no database: %s", request_ids.asked(), getattr(error, "orig", None) or why)
+    return uploads.unavailable(f"the server has no database for now, {why}")
 
 
 @bp.errorhandler(HTTPException)
 def http_error(error: HTTPException) -> Response:
-    return problem(error.code or 500, error.name, error.description or error.name)
+    status = error.code or 500
+    response = problem(status, error.name, error.description or error.name)
+    return keep_headers(response, error)
+
+
+def keep_headers(response: Response, error: HTTPException) -> Response:
+    """What the error tells programs beside its words."""
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    if isinstance(error, UnsupportedMediaType):
+        response.headers["Accept-Encoding"] = "gzip, identity"
+    return response

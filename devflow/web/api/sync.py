@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from typing import Final
+from uuid import UUID
 
 from flask import Response
 from sqlalchemy.orm import Session
@@ -16,27 +15,29 @@ from devflow.ingest import authors as whose
 from devflow.ingest.sender import Sender
 from devflow.models import Device, Project
 from devflow.web import guard
-from devflow.web.api import answer, bearer, bp
-from devflow.web.api.body import inflated, read_body, receive
+from devflow.web.api import answer, bearer, bp, uploads
+from devflow.web.api.body import inflated, promised, read_body, receive
 from devflow.web.current import context, session
-
-# As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
-# of millions of tiny events, takes 290 MiB until its events are counted.
-_uploads: Final = threading.BoundedSemaphore(4)
 
 
 @bp.post("/sync/events")
 @guard.needs(Action.SYNC)
 def events() -> Response:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
-    _device(session())  # nobody else's body is worth inflating
+    device = _device(session()).public_id  # nobody else's body is worth receiving
     session().rollback()
-    body = receive(wire.MAX_INFLATED_BYTES)
-    with _uploads:
-        return _accept(wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
+    size = promised(wire.MAX_INFLATED_BYTES)
+    with uploads.current().admitted(device, size):
+        body = receive(size)
+        with uploads.current().turn():
+            return _accept(device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
 
 
-def _accept(batch: wire.Batch) -> Response:
+def _accept(sender: UUID, batch: wire.Batch) -> Response:
+    uploads.current().count(sender, len(batch.events))
+
+    context().intake.known.load(context().database)
+
     def work(session: Session, by: Actor) -> wire.BatchResult:
         device = _device(session)
         if batch.device_id != device.public_id:
