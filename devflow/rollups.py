@@ -1,9 +1,8 @@
 """Cells: what each person did in each project by hour, day, week and month.
 
-Hour cells are counted from the events anew, in the transaction that changed them, so they are
-exact at once whatever comes late, twice or in any order. Larger windows follow from hour cells;
-``refresh`` derives them where ``recount`` left a mark. Counting anew was chosen over adding up:
-the cost is a read of the few hours touched, and there is no drift to repair.
+Hour cells are exact at once, in the transaction that changed the events: an upload adds to them
+(``count``), everything else counts them anew (``recount``). Larger windows follow from hour cells;
+``refresh`` derives them where either left a mark.
 
 Cells outlive the events they were counted from. An hour that would need events from before
 ``Workspace.events_since`` is closed: nothing counts it anew, whoever asks.
