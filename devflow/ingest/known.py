@@ -81,7 +81,7 @@ class ByFingerprint:
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
-        self._fingerprints = _Fingerprints()
+        self._fingerprints = Fingerprints()
         self._seq = 0  # all rows up to this one are in
 
     def load(self, database: Database) -> None:
@@ -143,7 +143,7 @@ _PARTS: Final = 1 << 12
 _SHIFT: Final = 64 - 12
 
 
-class _Fingerprints:
+class Fingerprints:
     """The first eight bytes of many ids, in sorted arrays small enough to insert into."""
 
     def __init__(self) -> None:
