@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -348,6 +348,12 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
     """``GET /sync/projects``: where the signed-in person may send events."""
 
     projects: list[Project]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """``GET /healthz``"""
+
+    status: Literal["ok"] = "ok"
 
 
 class Problem(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from flask import Response
 from sqlalchemy.orm import Session
 
 from devflow import access, ingest, wire
@@ -15,8 +14,9 @@ from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import Sender
 from devflow.models import Device, Project
 from devflow.web import guard
-from devflow.web.api import answer, bearer, bp
-from devflow.web.api.body import inflated, read_body, receive
+from devflow.web.api import bearer, bp
+from devflow.web.api.body import inflated, receive
+from devflow.web.api.operation import operation
 from devflow.web.current import context, session
 
 # As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
@@ -26,7 +26,8 @@ _uploads: Final = threading.BoundedSemaphore(4)
 
 @bp.post("/sync/events")
 @guard.needs(Action.SYNC)
-def events() -> Response:
+@operation("Send events", body=wire.Batch, limit=wire.MAX_INFLATED_BYTES)
+def events() -> wire.BatchResult:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     _device(session())  # nobody else's body is worth inflating
     session().rollback()
@@ -35,38 +36,37 @@ def events() -> Response:
         return _accept(wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
 
 
-def _accept(batch: wire.Batch) -> Response:
+def _accept(batch: wire.Batch) -> wire.BatchResult:
     def work(session: Session, by: Actor) -> wire.BatchResult:
         device = _device(session)
         if batch.device_id != device.public_id:
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
         return ingest.accept(session, Sender(by, device), batch, context().calendar)
 
-    return answer(guard.act(work))
+    return guard.act(work)
 
 
 @bp.get("/sync/projects")
 @guard.needs(Action.SYNC)
-def projects() -> Response:
+@operation("List the projects to send to")
+def projects() -> wire.Projects:
     person = bearer.current(session()).person
     allowed = access.visible(person, Action.SEND_EVENTS, Project).order_by(Project.name)
     found = session().scalars(allowed)
-    return answer(
-        wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
-    )
+    return wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
 
 
 @bp.put("/sync/authors")
 @guard.needs(Action.SYNC)
-def authors() -> Response:
-    keys = [bytes.fromhex(key) for key in wire.decode(read_body(), wire.Authors).authors]
+@operation("Say which commit authors are the own", {400: "One of them is another person."})
+def authors(given: wire.Authors) -> None:
+    keys = [bytes.fromhex(key) for key in given.authors]
 
     def work(session: Session, by: Actor) -> None:
         _device(session)
         ingest.add_authors(session, by, keys, context().calendar)
 
     guard.act(work)
-    return Response(status=204)
 
 
 def _device(session: Session) -> Device:
