@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 import msgspec
@@ -30,8 +29,9 @@ _ARGUMENT: Final = re.compile(r"<uuid:(\w+)>")
 _CODE: Final = re.compile(r"``([^`]+)``")
 _JSON: Final = {"None": "null", "True": "true", "False": "false"}
 _INTRODUCTION: Final = f"""\
-What agents and other programs ask of a DevFlow Monitor server. Times are Unix milliseconds UTC.
-Every answer names the server in `{wire.SERVER_HEADER}`; errors are `{PROBLEM}` (RFC 9457)."""
+What agents and other programs ask of a DevFlow Monitor server, in version {wire.PROTOCOL} of the protocol.
+Times are Unix milliseconds UTC. An integer is written without a fraction. Every answer names the
+server in `{wire.SERVER_HEADER}`. Errors are `{PROBLEM}` (RFC 9457)."""
 # What every door may answer, or every one of a kind; a door's own words take their place.
 _WHY: Final[Mapping[int, str]] = {
     400: "The body is not what is expected here; `detail` names the first wrong field.",
@@ -115,7 +115,7 @@ def document(app: Flask) -> Schema:
         "openapi": "3.1.1",
         "info": {
             "title": "DevFlow Monitor",
-            "version": f"{wire.PROTOCOL}+{devflow.__version__}",
+            "version": devflow.__version__,
             "description": _INTRODUCTION,
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
@@ -123,7 +123,7 @@ def document(app: Flask) -> Schema:
         "paths": paths,
         "components": {
             "schemas": _schemas([door.operation for door in doors]),
-            "responses": {_name(status): _problem(status, why) for status, why in _WHY.items()},
+            "responses": {f"Problem{status}": _problem(status, why) for status, why in _WHY.items()},
             "parameters": dict(_PARAMETERS),
             "headers": {"Server": _SERVER},
             "securitySchemes": {"bearer": _BEARER},
@@ -244,7 +244,7 @@ def _failures(door: _Door, told: Operation) -> Schema:
     return {
         str(status): _problem(status, told.refusals[status], told.codes.get(status, ()))
         if status in told.refusals
-        else {"$ref": f"#/components/responses/{_name(status)}"}
+        else {"$ref": f"#/components/responses/Problem{status}"}
         for status in sorted(door.statuses() | set(told.refusals))
     }
 
@@ -258,11 +258,6 @@ def _problem(status: int, why: str, codes: Sequence[str] = ()) -> Schema:
         "headers": _named(_HEADERS.get(status, {})),
         "content": {PROBLEM: {"schema": {"allOf": [_ref("Problem"), {"properties": properties}]}}},
     }
-
-
-def _name(status: int) -> str:
-    """The word of HTTP for it: ``NotFound``."""
-    return "".join(part.capitalize() for part in HTTPStatus(status).name.split("_"))
 
 
 def _named(headers: Schema) -> Schema:
