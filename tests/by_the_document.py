@@ -91,6 +91,17 @@ class Program:
         project_id = world.project("atlas", bob).public_id
         return cls(context, clock, bob, project_id, Draft202012Validator(event))
 
+    def try_all(self, app: Flask, examples: int) -> set[str]:
+        """Try every operation; return the names of those that never did what was asked."""
+        without_success = set()
+        for operation in operations(app):
+            for mode in GenerationMode:
+                self.try_out(operation, mode, examples)
+            success = min(map(int, operation.definition.raw["responses"]))
+            if success not in self.answered[name_of(operation)]:
+                without_success.add(name_of(operation))
+        return without_success
+
     def try_out(self, operation: Operation, mode: GenerationMode, examples: int) -> None:
         """Ask so many times what the document allows, or what it does not: the same on each run."""
 
@@ -173,17 +184,20 @@ class Program:
                 assert index not in invalid, (event, result.errors)
 
     def _tokens(self) -> wire.Tokens:
-        def work(session: Session, by: Actor) -> wire.Tokens:
-            device = session.get_one(Device, self.member.device)
-            return tokens.issue(session, by, by.who(), device, self.context.server_id)
-
-        return self._as_bob(work)
+        return tokens_of(self.context, self.member)
 
     def _as_bob(self, work: Callable[[Session, Actor], T]) -> T:
         with self.context.database.writing() as session:
             session.expire_on_commit = False
             bob = session.get_one(Person, self.member.id)
             return work(session, Actor(bob, self.context.now(), self.context.vault))
+
+
+def tokens_of(context: Context, member: Member) -> wire.Tokens:
+    """New tokens for the member's PC, which end those that it had."""
+    with context.database.writing() as session:
+        by = Actor(session.get_one(Person, member.id), context.now(), context.vault)
+        return tokens.issue(session, by, by.who(), session.get_one(Device, member.device), context.server_id)
 
 
 def _paired(session: Session, by: Actor) -> str:
