@@ -23,6 +23,7 @@ from devflow.web import (
     security,
     session,
 )
+from devflow.web.api import openapi
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -46,4 +47,5 @@ def create_app(context: Context) -> Flask:
     ):
         part.init_app(app)
     guard.check(app)
+    openapi.init_app(app)
     return app

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar, Union, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 from uuid import UUID
 
 import msgspec
@@ -23,9 +23,9 @@ PROTOCOL: Final = 1
 
 PROTOCOL_HEADER: Final = "DevFlow-Protocol"
 SERVER_HEADER: Final = "DevFlow-Server"
+"""Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
-"""Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
 
 MAX_BATCH_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 1 << 20
@@ -35,18 +35,20 @@ MAX_EVENT_BYTES: Final = 32_768
 MAX_TIMESTAMP_MS: Final = 253_370_764_799_999
 MAX_PATH: Final = 4_096
 
+# For Python "$" is also before a last line end, for JSON Schema it is not; this is the end for both.
+_END: Final = r"$(?!\n)"
 # Only the canonical form, so that an answer repeats an id letter for letter.
 EventId = Annotated[
-    str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+    str, Meta(pattern=f"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}{_END}")
 ]
-PublicId = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+PublicId = Annotated[str, Meta(pattern=f"^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}{_END}")]
 Millis = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP_MS)]
 Count = Annotated[int, Meta(ge=0, le=2**40)]
 LocalId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 FilePath = Annotated[str, Meta(min_length=1, max_length=MAX_PATH)]
 RefName = Annotated[str, Meta(min_length=1, max_length=1_024)]
-Sha = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
-AuthorKey = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+Sha = Annotated[str, Meta(pattern=f"^([0-9a-f]{{40}}|[0-9a-f]{{64}}){_END}")]
+AuthorKey = Annotated[str, Meta(pattern=f"^[0-9a-f]{{32}}{_END}")]
 
 
 class EventType(StrEnum):
@@ -317,7 +319,7 @@ class Device(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Devices(Struct, frozen=True, kw_only=True, rename="camel"):
-    """``GET /auth/devices``"""
+    """``GET /auth/devices``: those in use first, then by when they were last seen."""
 
     devices: list[Device]
 
@@ -349,6 +351,12 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
     """``GET /sync/projects``: where the signed-in person may send events."""
 
     projects: list[Project]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """``GET /healthz``: the server answers, and its database has answered it."""
+
+    status: Literal["ok"] = "ok"
 
 
 class Problem(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,9 +22,15 @@ def test_the_migrations_make_the_schema_of_the_models(empty_database_url: str) -
     database = Database(empty_database_url)
     workspace.migrate(database)
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_object": _is_of(connection.dialect.name)}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Base.metadata) == []
     database.close()
+
+
+def _is_of(dialect: str) -> Callable[..., bool]:
+    """Alembic itself does not ask whether a model's index is for one kind of database alone."""
+    return lambda item, *_: (only := getattr(item, "_ddl_if", None)) is None or only.dialect == dialect
 
 
 def test_migrating_twice_changes_nothing_and_down_leaves_nothing(empty_database_url: str) -> None:

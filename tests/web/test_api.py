@@ -266,6 +266,16 @@ def test_authors_are_told_and_checked(api: Api) -> None:
     assert wrong.status_code == 400
 
 
+def test_a_line_end_after_an_id_makes_it_another_id(api: Api) -> None:
+    """For Python's patterns "$" stands before it too."""
+    good, bad = api.event(), api.event(id=f"{uuid4()}\n")
+    result = msgspec.json.decode(api.send(good, bad).data, type=wire.BatchResult)
+    assert result.synced_ids == [good["id"]]
+    assert [(error.index, error.code) for error in result.errors] == [(1, "invalid")]
+    authors = {"authors": [f"{wire.author_key('b@home')}\n"]}
+    assert api.client.put("/sync/authors", json=authors, headers=api.token()).status_code == 400
+
+
 def test_a_wrong_method_or_address_gets_a_problem_document(api: Api) -> None:
     assert api.client.get("/sync/events").status_code == 405
     for address in ("/sync/nothing", "/auth/nothing"):

@@ -62,6 +62,7 @@ DOORS: Final[dict[str, Door]] = {
     # Without an account
     "GET /static/<path:filename>": ANYBODY,
     "GET /healthz": ANYBODY,
+    "GET /openapi.json": ANYBODY,
     "GET /setup/<token>": GUESSED_LINK,
     "POST /setup/<token>": GUESSED_LINK,
     "GET /invite/<token>": GUESSED_LINK,

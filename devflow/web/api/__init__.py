@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from flask import Blueprint, Flask, Response, request
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
@@ -21,7 +21,7 @@ bp = Blueprint("api", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.api import account, auth, health, sync  # noqa: F401 - they hang their routes on bp
+    from devflow.web.api import account, auth, health, openapi, sync  # noqa: F401 - they hang their routes on bp
 
     uploads.init_app(app)
     app.register_blueprint(bp)
@@ -49,10 +49,6 @@ def problem(status: int, title: str, detail: str, code: str | UnsetType = UNSET)
     )
     body = wire.encode(said)
     return Response(body, status, content_type="application/problem+json")
-
-
-def answer(message: Struct) -> Response:
-    return Response(wire.encode(message), content_type="application/json")
 
 
 @bp.errorhandler(Invalid)

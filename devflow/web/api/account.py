@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Response
-
 from devflow import wire
 from devflow.access import Action
 from devflow.accounts import erasure, people
 from devflow.errors import Invalid, Unauthorized
 from devflow.web import entrance, guard
-from devflow.web.api import answer, bearer, bp
-from devflow.web.api.body import read_body
+from devflow.web.api import bearer, bp
+from devflow.web.api.operation import operation
 from devflow.web.current import context, session
 
 
 @bp.post("/account/deletion")
 @guard.needs(Action.USE_OWN)
-def ask_deletion() -> Response:
-    given = wire.decode(read_body(), wire.AskDeletion)
+@operation(
+    "Ask to be deleted",
+    {
+        400: "Not the password of the account, or no body as expected.",
+        429: "Too many wrong ones.",
+    },
+    status=202,
+)
+def ask_deletion(given: wire.AskDeletion) -> wire.Deletion:
     # Before the transaction: while a password is verified nobody else should wait to write.
     email = people.email_of(context().vault, bearer.current(session()).person)
     try:
@@ -25,13 +30,11 @@ def ask_deletion() -> Response:
     except Unauthorized as error:
         # No 401: the token is good, and whoever refreshed it would learn nothing.
         raise Invalid("expected the password of your account, got another one") from error
-    response = answer(guard.act(lambda writing, by: wire.Deletion(due_at=erasure.ask(writing, by).due_at)))
-    response.status_code = 202
-    return response
+    return guard.act(lambda writing, by: wire.Deletion(due_at=erasure.ask(writing, by).due_at))
 
 
 @bp.delete("/account/deletion")
 @guard.needs(Action.USE_OWN)
-def withdraw_deletion() -> Response:
+@operation("Stay after all", {404: "The person has not asked to be deleted."})
+def withdraw_deletion() -> None:
     guard.act(erasure.withdraw)
-    return Response(status=204)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import request
 from sqlalchemy.orm import Session
 
 from devflow import wire
@@ -13,25 +13,33 @@ from devflow.audit import Actor
 from devflow.errors import CodeNeeded, Unauthorized
 from devflow.models import Device
 from devflow.web import entrance, guard
-from devflow.web.api import answer, bearer, bp
-from devflow.web.api.body import read_body
+from devflow.web.api import bearer, bp
+from devflow.web.api.operation import operation
 from devflow.web.current import context, now, session
 
 
 @bp.post("/auth/login")
 @guard.public("who logs in is not known yet")
-def login() -> Response:
-    given = wire.decode(read_body(), wire.Login)
+@operation(
+    "Log in by password",
+    {
+        401: f"Another address or password; with the code `{wire.SECOND_FACTOR}`, those are right, and a "
+        "code of the second factor is missing or wrong.",
+        429: "Too many wrong ones.",
+    },
+    codes={401: (wire.SECOND_FACTOR,)},
+)
+def login(given: wire.Login) -> wire.Tokens:
     # Before the transaction: while a password is verified nobody else should wait to write.
     found = entrance.by_password(given.email, given.password)
     if given.code is None:
         try:
-            return answer(_issue(given, found))
+            return _issue(given, found)
         except CodeNeeded:
             entrance.code_awaited(found.who())
             raise
     with entrance.by_code(found.who()):
-        return answer(_issue(given, found))
+        return _issue(given, found)
 
 
 def _issue(given: wire.Login, found: Candidate) -> wire.Tokens:
@@ -53,71 +61,71 @@ def _issue(given: wire.Login, found: Candidate) -> wire.Tokens:
 
 @bp.post("/auth/refresh")
 @guard.public("the refresh token proves who asks")
-def refresh() -> Response:
-    given = wire.decode(read_body(), wire.Refresh)
+@operation("Exchange a refresh token", {401: "The refresh token is not good any more: log in."})
+def refresh(given: wire.Refresh) -> wire.Tokens:
     renewed = guard.act_as_nobody(
         lambda session, by: tokens.renew(session, by, given.refresh_token, context().server_id)
     )
     if renewed is None:
         raise Unauthorized("this refresh token was used before: all tokens of this log-in have ended")
-    return answer(renewed)
+    return renewed
 
 
 @bp.post("/auth/logout")
 @guard.needs(Action.USE_OWN)
-def logout() -> Response:
+@operation("Log out")
+def logout() -> None:
+    """The whole log-in ends: every token that came of it."""
     guard.act(lambda session, by: tokens.end(session, by, bearer.current(session)))
-    return Response(status=204)
 
 
 @bp.post("/auth/pair")
 @guard.public("a PC that nobody has let in yet asks for it")
-def start_pairing() -> Response:
-    given = wire.decode(read_body(), wire.Pair)
+@operation("Ask to be let in", {429: "Too many ask."})
+def start_pairing(given: wire.Pair) -> wire.Pairing:
     context().throttle.use(throttle.pairings(request.remote_addr))
     started = guard.act_as_nobody(
         lambda session, by: pairing.start(session, by, given.device_id, given.device_name)
     )
-    return answer(
-        wire.Pairing(
-            secret=started.secret,
-            code=started.code,
-            url=f"{context().settings.public_url.rstrip('/')}/pair",
-            expires_at=started.expires_at,
-            interval_s=pairing.INTERVAL_S,
-        )
+    return wire.Pairing(
+        secret=started.secret,
+        code=started.code,
+        url=f"{context().settings.public_url.rstrip('/')}/pair",
+        expires_at=started.expires_at,
+        interval_s=pairing.INTERVAL_S,
     )
 
 
 @bp.post("/auth/pair/token")
 @guard.public("the secret proves which PC asks")
-def paired() -> Response:
+@operation("Ask what the owner decided", {401: "There is no such pairing, or it is over."})
+def paired(given: wire.PairToken) -> wire.Paired:
     """Most of those who ask are told to wait, and nothing is written for that."""
-    secret = wire.decode(read_body(), wire.PairToken).secret
-    state = pairing.state(session(), secret, now())
+    state = pairing.state(session(), given.secret, now())
     if state != wire.PairingState.APPROVED:
-        return answer(wire.Paired(state=state))
+        return wire.Paired(state=state)
     session().rollback()
-    return answer(
-        guard.act_as_nobody(lambda session, by: pairing.collect(session, by, secret, context().server_id))
+    return guard.act_as_nobody(
+        lambda session, by: pairing.collect(session, by, given.secret, context().server_id)
     )
 
 
 @bp.get("/auth/devices")
 @guard.needs(Action.USE_OWN)
-def own_devices() -> Response:
+@operation("List the own devices")
+def own_devices() -> wire.Devices:
     asking = bearer.current(session())
     this = None if asking.device is None else asking.device.id
     found = devices.own(session(), asking.person)
-    return answer(wire.Devices(devices=[_told(device, is_this=device.id == this) for device in found]))
+    return wire.Devices(devices=[_told(device, is_this=device.id == this) for device in found])
 
 
 @bp.post("/auth/devices/<uuid:device_id>/revoke")
 @guard.needs(Action.REVOKE_DEVICE)
-def revoke(device: Device) -> Response:
+@operation("Let a device in no more")
+def revoke(device: Device) -> None:
     public_id = device.public_id
     guard.act(lambda session, by: devices.revoke(session, by, public_id))
-    return Response(status=204)
 
 
 def _told(device: Device, *, is_this: bool) -> wire.Device:

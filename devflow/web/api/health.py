@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Response
 from sqlalchemy import text
 
+from devflow import wire
 from devflow.web import guard
 from devflow.web.api import bp
+from devflow.web.api.operation import operation
 from devflow.web.current import session
 
 
 @bp.get("/healthz")
 @guard.public("whatever watches the server has no account")
-def healthz() -> Response:
+@operation("Ask whether the server can do its work")
+def healthz() -> wire.Health:
     session().execute(text("SELECT 1"))
-    return Response('{"status":"ok"}', content_type="application/json")
+    return wire.Health()

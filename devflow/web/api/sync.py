@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Response
 from sqlalchemy.orm import Session
 
 from devflow import access, wire
@@ -15,14 +14,16 @@ from devflow.ingest import authors as whose
 from devflow.ingest.sender import Sender
 from devflow.models import Device, Project
 from devflow.web import guard
-from devflow.web.api import answer, bearer, bp, uploads
-from devflow.web.api.body import inflated, promised, read_body, receive
+from devflow.web.api import bearer, bp, uploads
+from devflow.web.api.body import inflated, promised, receive
+from devflow.web.api.operation import operation
 from devflow.web.current import context, session
 
 
 @bp.post("/sync/events")
 @guard.needs(Action.SYNC)
-def events() -> Response:
+@operation("Send events", body=wire.Batch, limit=wire.MAX_INFLATED_BYTES)
+def events() -> wire.BatchResult:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     device = _device(session()).public_id  # nobody else's body is worth receiving
     session().rollback()
@@ -33,9 +34,8 @@ def events() -> Response:
             return _accept(device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
 
 
-def _accept(sender: UUID, batch: wire.Batch) -> Response:
+def _accept(sender: UUID, batch: wire.Batch) -> wire.BatchResult:
     uploads.current().count(sender, len(batch.events))
-
     context().intake.known.load(context().database)
 
     def work(session: Session, by: Actor) -> wire.BatchResult:
@@ -44,31 +44,30 @@ def _accept(sender: UUID, batch: wire.Batch) -> Response:
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
         return context().intake.accept(session, Sender(by, device), batch)
 
-    return answer(guard.act(work))
+    return guard.act(work)
 
 
 @bp.get("/sync/projects")
 @guard.needs(Action.SYNC)
-def projects() -> Response:
+@operation("List the projects to send to")
+def projects() -> wire.Projects:
     person = bearer.current(session()).person
     allowed = access.visible(person, Action.SEND_EVENTS, Project).order_by(Project.name)
     found = session().scalars(allowed)
-    return answer(
-        wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
-    )
+    return wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
 
 
 @bp.put("/sync/authors")
 @guard.needs(Action.SYNC)
-def authors() -> Response:
-    keys = [bytes.fromhex(key) for key in wire.decode(read_body(), wire.Authors).authors]
+@operation("Say which commit authors are the own", {400: "One of them is another person."})
+def authors(given: wire.Authors) -> None:
+    keys = [bytes.fromhex(key) for key in given.authors]
 
     def work(session: Session, by: Actor) -> None:
         _device(session)
         whose.add(session, by, keys, context().calendar)
 
     guard.act(work)
-    return Response(status=204)
 
 
 def _device(session: Session) -> Device:
