@@ -43,7 +43,7 @@ OK: Final = 200
 DAY_S: Final = 86_400
 STRANGER_EVERY: Final = 8
 """Of so many requests one comes without a token."""
-REJECTED: Final = [400, 401, 404, 413, 426, 429]
+REJECTED: Final = [400, 401, 404, 411, 413, 415, 426, 429]
 CHECKS: Final[list[CheckFunction]] = [
     not_a_server_error,
     status_code_conformance,

@@ -37,23 +37,29 @@ _WHY: Final[Mapping[int, str]] = {
     400: "The body is not what is expected here; `detail` names the first wrong field.",
     401: "No access token, or one that is not good any more: refresh it, or log in.",
     404: "There is no such thing, or it is not yours to know of.",
+    408: "The body ended before the length that was promised: send it again.",
+    411: "No Content-Length; chunks are not taken.",
     413: "The body is larger than is taken here, as sent or inflated.",
+    415: "The body is no JSON, or is encoded otherwise than said here.",
     421: "The server has another name than the one it was asked by.",
     426: "The server speaks another version of the protocol than the agent.",
     429: "Too many tries: wait as long as `Retry-After` says.",
     500: "A fault of the server: keep everything, and come again.",
+    503: "No room, or the database is away: keep everything, and come again as `Retry-After` says.",
+}
+_RETRY: Final[Schema] = {
+    "Retry-After": {
+        "description": "In seconds.",
+        "schema": {"type": "integer", "minimum": 0},
+        "required": True,
+    },
 }
 _HEADERS: Final[Mapping[int, Schema]] = {
     401: {
         "WWW-Authenticate": {"schema": {"const": "Bearer"}, "required": True},
     },
-    429: {
-        "Retry-After": {
-            "description": "In seconds.",
-            "schema": {"type": "integer", "minimum": 0},
-            "required": True,
-        },
-    },
+    429: _RETRY,
+    503: _RETRY,
 }
 _SERVER: Final[Schema] = {
     "description": "The server's own id: what another server says settles nothing.",
@@ -170,11 +176,11 @@ class _Door:
 
     def statuses(self) -> set[int]:
         """The errors that it may answer, beside its own."""
-        found = {426, 500}
+        found = {426, 500, 503}
         if self.endpoint not in ANY_HOST:
             found |= {421}
         if self.operation.body is not None:
-            found |= {400, 413}
+            found |= {400, 408, 411, 413, 415}
         if self.action is not None:
             found |= {401}
             found |= {404} if self.action.scope in access.SCOPES else set()
