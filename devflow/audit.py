@@ -40,6 +40,7 @@ class Act(StrEnum):
     SECRET_CHANGED = "workspace.secret_changed"  # noqa: S105 - a name
     KEY_ROTATED = "workspace.key_rotated"
     KEY_DELETED = "workspace.key_deleted"
+    RESTORED = "workspace.restored"
     SIGNED_IN = "person.signed_in"
     SIGNED_OUT = "person.signed_out"
     SIGN_IN_REFUSED = "person.sign_in_refused"

@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import audit, keys, projects, retention, rollups, sealed
+from devflow import audit, keys, projects, restores, retention, rollups, sealed
 from devflow.accounts import erasure
 from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
@@ -22,6 +22,8 @@ from devflow.models import Workspace
 REFRESH_EVERY_S: Final = 1
 PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
+RESTORES_EVERY_S: Final = 60
+"""A backup that was taken in the last minute before its restore is found by the agents alone."""
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -44,6 +46,7 @@ def start(context: Context) -> BackgroundScheduler:
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
+        (look_for_restore, RESTORES_EVERY_S),
     ):
         scheduler.add_job(job, "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
@@ -104,6 +107,15 @@ def tend_keys(context: Context) -> None:
     if spent:
         context.database.transact(lambda writing: keys.drop(writing, by, spent))
         context.vault.reload()
+
+
+def look_for_restore(context: Context) -> None:
+    """Note how far the database has come; take a new epoch from it, or begin one if it is an older copy."""
+    context.epoch.value = restores.look(
+        context.database,
+        context.settings.data_path,
+        lambda: Actor(None, context.now(), context.vault),
+    )
 
 
 def reseal(context: Context) -> None:

@@ -23,9 +23,11 @@ PROTOCOL: Final = 1
 
 PROTOCOL_HEADER: Final = "DevFlow-Protocol"
 SERVER_HEADER: Final = "DevFlow-Server"
+"""Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
+EPOCH_HEADER: Final = "DevFlow-Epoch"
+"""Carries an id that changes when a backup is restored: what was acknowledged before may be gone."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
-"""Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
 
 MAX_BATCH_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 1 << 20

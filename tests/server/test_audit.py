@@ -23,6 +23,7 @@ from devflow.accounts import devices, sessions, tokens
 from devflow.audit import Act, Actor, Filter, Flaw, Head
 from devflow.context import Context
 from devflow.errors import Invalid
+from devflow.restores import Epoch
 from devflow.models import AuditEntry, Person, Role, Workspace
 from tests.build import NOW_MS, Member, World, saved
 
@@ -490,7 +491,16 @@ def test_a_walk_takes_no_more_memory_for_a_longer_trail(world: World) -> None:
 def context_of(world: World, now_ms: int) -> Context:
     settings: Any = None
     throttle: Any = None
-    return Context(settings, world.database, SERVER_ID, world.calendar, world.vault, throttle, lambda: now_ms)
+    return Context(
+        settings,
+        world.database,
+        SERVER_ID,
+        Epoch(SERVER_ID),
+        world.calendar,
+        world.vault,
+        throttle,
+        lambda: now_ms,
+    )
 
 
 def test_the_job_walks_once_a_day_and_logs_the_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
