@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
@@ -36,6 +37,9 @@ MAX_EVENT_BYTES: Final = 32_768
 # The last millisecond of 9998: calendars end with 9999, and a window has to end after its events.
 MAX_TIMESTAMP_MS: Final = 253_370_764_799_999
 MAX_PATH: Final = 4_096
+DAY_MS: Final = 86_400_000
+MAX_DIGEST_DAYS: Final = 366
+"""Days of one ``GET /sync/projects/ID/digests``."""
 
 # Only the canonical form, so that an answer repeats an id letter for letter.
 EventId = Annotated[
@@ -352,6 +356,47 @@ class Projects(Struct, frozen=True, kw_only=True, rename="camel"):
     projects: list[Project]
 
 
+class Tally(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many events of a UTC day one side has, and the XOR of their ids in hex.
+
+    ``day`` counts from 1970. Events that any clone can report (``FACTS``) stand apart from those
+    that only the device itself saw. Ids are random or cut from SHA-256, so two sets that differ
+    have one XOR by a chance of 2^-122; an id is in a set once, so none cancels itself.
+    """
+
+    day: int
+    are_facts: bool
+    count: int
+    digest: str
+
+
+class Digests(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/projects/ID/digests?from=DAY&until=DAY``: what the server has of those days.
+
+    Only events from ``since`` on (Unix milliseconds) are counted: older ones are no longer kept.
+    """
+
+    since: Millis
+    tallies: list[Tally]
+
+
+class EventName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event by what it is found by."""
+
+    id: EventId
+    timestamp: Millis
+
+
+class AskMissing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /sync/projects/ID/missing``: which of these the server does not have, and would take."""
+
+    events: Annotated[list[EventName], Meta(max_length=MAX_BATCH_EVENTS)]
+
+
+class Missing(Struct, frozen=True, kw_only=True):
+    ids: list[EventId]
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by."""
 
@@ -479,6 +524,26 @@ def author_of(data: EventData) -> str | None:
 def names_author(data: EventData) -> bool:
     """True for what somebody else may have done; all other events are the device owner's own acts."""
     return isinstance(data, Commit | Merge | CommitFiles | TagCreated)
+
+
+FACTS: Final = frozenset(
+    kind for kind, data in DATA.items() if data in (Commit, Merge, CommitFiles, TagCreated)
+)
+"""Events whose id is ``fact_id``: whichever device reports one first, it is the same for all."""
+
+
+def tallies(events: Iterable[tuple[int, bool, bytes]]) -> list[Tally]:
+    """Of events as (day, whether it is a fact, id), each id once."""
+    counts: dict[tuple[int, bool], int] = {}
+    digests: dict[tuple[int, bool], int] = {}
+    for day, is_fact, event_id in events:
+        key = day, is_fact
+        counts[key] = counts.get(key, 0) + 1
+        digests[key] = digests.get(key, 0) ^ int.from_bytes(event_id)
+    return [
+        Tally(day=day, are_facts=are_facts, count=count, digest=f"{digests[day, are_facts]:032x}")
+        for (day, are_facts), count in sorted(counts.items())
+    ]
 
 
 def paths_of(data: EventData) -> list[str]:

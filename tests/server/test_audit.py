@@ -23,8 +23,8 @@ from devflow.accounts import devices, sessions, tokens
 from devflow.audit import Act, Actor, Filter, Flaw, Head
 from devflow.context import Context
 from devflow.errors import Invalid
-from devflow.restores import Epoch
 from devflow.models import AuditEntry, Person, Role, Workspace
+from devflow.restores import Epoch
 from tests.build import NOW_MS, Member, World, saved
 
 SERVER_ID: Final = UUID(int=7)

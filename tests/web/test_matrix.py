@@ -122,6 +122,8 @@ DOORS: Final[dict[str, Door]] = {
     "POST /pair/deny": OWN,
     # Programs
     "GET /sync/projects": OWN,
+    "GET /sync/projects/<uuid:project_id>/digests": Door(RED, BLUE),
+    "POST /sync/projects/<uuid:project_id>/missing": Door(RED, BLUE, is_audited=False),
     "PUT /sync/authors": OWN,
     "POST /sync/events": Door(EVERYBODY, is_audited=False),
     "POST /auth/logout": OWN,

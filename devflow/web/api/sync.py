@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy.orm import Session
 
-from devflow import access, ingest, wire
+from devflow import access, digests, ingest, wire
 from devflow.access import Action
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
@@ -17,11 +17,16 @@ from devflow.models import Device, Project
 from devflow.web import guard
 from devflow.web.api import answer, bearer, bp
 from devflow.web.api.body import inflated, read_body, receive
-from devflow.web.current import context, session
+from devflow.web.current import context, now, session
 
 # As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
 # of millions of tiny events, takes 290 MiB until its events are counted.
 _uploads: Final = threading.BoundedSemaphore(4)
+
+
+_MISSING_BYTES: Final = 256 * 1_024
+"""More than the names of ``wire.MAX_BATCH_EVENTS`` events take, however they are spaced."""
+_DIGITS: Final = 18
 
 
 @bp.post("/sync/events")
@@ -56,6 +61,22 @@ def projects() -> Response:
     )
 
 
+@bp.get("/sync/projects/<uuid:project_id>/digests")
+@guard.needs(Action.SEND_EVENTS)
+def project_digests(project: Project) -> Response:
+    days = range(_number("from"), _number("until"))
+    return answer(digests.of_days(session(), _device(session()), project, days, now(), context().calendar))
+
+
+@bp.post("/sync/projects/<uuid:project_id>/missing")
+@guard.needs(Action.SEND_EVENTS)
+def missing(project: Project) -> Response:
+    """A question, and a POST for its length alone: nothing is changed."""
+    _device(session())
+    asked = wire.decode(read_body(_MISSING_BYTES), wire.AskMissing)
+    return answer(wire.Missing(ids=digests.missing(session(), asked.events, now(), context().calendar)))
+
+
 @bp.put("/sync/authors")
 @guard.needs(Action.SYNC)
 def authors() -> Response:
@@ -67,6 +88,14 @@ def authors() -> Response:
 
     guard.act(work)
     return Response(status=204)
+
+
+def _number(name: str) -> int:
+    """A whole number of the query, which must be there."""
+    given = request.args.get(name, "")
+    if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS):
+        raise Invalid(f"expected a whole number `{name}` in the query, got {given[:50]!r}")
+    return int(given)
 
 
 def _device(session: Session) -> Device:
