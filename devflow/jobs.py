@@ -23,7 +23,7 @@ REFRESH_EVERY_S: Final = 1
 PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
 RESTORES_EVERY_S: Final = 60
-"""A backup that was taken in the last minute before its restore is found by the agents alone."""
+"""Of a server that was killed, a backup younger than this is found to be one by the agents alone."""
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -37,7 +37,7 @@ anchors = logging.getLogger("devflow.anchors")
 
 
 def start(context: Context) -> BackgroundScheduler:
-    """Start the jobs in this process; the caller shuts the scheduler down."""
+    """Start the jobs in this process; the caller ends them by ``stop``."""
     scheduler = BackgroundScheduler(
         timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 300}
     )
@@ -56,6 +56,15 @@ def start(context: Context) -> BackgroundScheduler:
         )
     scheduler.start()
     return scheduler
+
+
+def stop(scheduler: BackgroundScheduler, context: Context) -> None:
+    """End the jobs, and note where the database stands: it may be a backup at the next start."""
+    scheduler.shutdown()
+    try:
+        look_for_restore(context)
+    except SQLAlchemyError as error:
+        log.warning("could not read how far the database has come: %s", str(error).splitlines()[0])
 
 
 def refresh(context: Context) -> int:
