@@ -8,6 +8,7 @@ upload pays nothing: digests are made when they are asked for, from an index tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, LargeBinary, column, or_, select, values
@@ -19,17 +20,17 @@ from devflow.models import Device, Event, Project
 from devflow.rollups import TYPE_NUMBER, Calendar
 from devflow.wire import Digests, EventName
 
-_FACTS = frozenset(TYPE_NUMBER[kind] for kind in wire.FACTS)
+_LAST_DAY: Final = wire.MAX_TIMESTAMP_MS // wire.DAY_MS
+_FACTS: Final = frozenset(TYPE_NUMBER[kind] for kind in wire.FACTS)
 
 
 def of_days(
     session: Session, device: Device, project: Project, days: range, now_ms: int, calendar: Calendar
 ) -> Digests:
     """What is stored in the project of these days since 1970: by the device, and facts by anybody."""
-    if not 0 <= days.start < days.stop <= days.start + wire.MAX_DIGEST_DAYS:
-        raise Invalid(
-            f"expected 1 to {wire.MAX_DIGEST_DAYS} days from 0 on, got {days.start} until {days.stop}"
-        )
+    most = wire.MAX_DIGEST_DAYS
+    if not 0 <= days.start <= _LAST_DAY or not days.start < days.stop <= days.start + most:
+        raise Invalid(f"expected 1 to {most} days since 1970, got {days.start} until {days.stop}")
     end = days.stop * wire.DAY_MS
     since = min(max(days.start * wire.DAY_MS, retention.horizon(session, now_ms, calendar)), end)
     return Digests(since=since, tallies=wire.tallies(_events(session, device, project, since, end)))

@@ -397,6 +397,76 @@ class Missing(Struct, frozen=True, kw_only=True):
     ids: list[EventId]
 
 
+class Updates(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/updates?since=CURSOR``: whether the person's other PCs have sent anything since.
+
+    ``last_sync_timestamp`` is when any of them last sent, null for never. ``cursor`` is ``since``,
+    or a first one.
+    """
+
+    has_updates: bool
+    last_sync_timestamp: int | None
+    cursor: str
+
+
+class EventState(StrEnum):
+    """What the server can still say of a stored event; unless it is whole its data is null."""
+
+    WHOLE = "whole"
+    ERASED = "erased"
+    DAMAGED = "damaged"
+
+
+class OwnEvent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A ``SyncEvent`` as it came from another PC of the person's, and when."""
+
+    id: EventId
+    timestamp: Millis
+    device_id: UUID
+    user_id: UUID
+    project_id: UUID
+    local_id: LocalId
+    event_type: EventType
+    event_data: Raw
+    state: EventState
+    received_at: int
+
+
+class OwnEvents(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/events?since=CURSOR&limit=N``; ``cursor`` is where to go on, at once if ``has_more``."""
+
+    events: list[OwnEvent]
+    server_timestamp: int
+    cursor: str
+    has_more: bool
+
+
+class Counted(StrEnum):
+    """For whom an event counts; what is nobody's counts for its project alone."""
+
+    YOU = "you"
+    SOMEBODY_ELSE = "somebody else"
+    NOBODY = "nobody"
+
+
+class Trace(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/events/ID?timestamp=MS``: what the server has of it.
+
+    The last four are null where a colleague's PC reported it first.
+    """
+
+    id: EventId
+    timestamp: Millis
+    project_id: UUID
+    event_type: EventType
+    state: EventState
+    counted: Counted
+    device_id: UUID | None
+    local_id: int | None
+    received_at: int | None
+    seq: int | None
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by."""
 

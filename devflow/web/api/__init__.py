@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+from typing import Final
 
 from flask import Blueprint, Flask, Response, request
 from msgspec import UNSET, Struct, UnsetType
@@ -13,6 +15,8 @@ from devflow.crypto import Damaged
 from devflow.errors import CodeNeeded, Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web.current import context
 
+ZIPPED_FROM_BYTES: Final = 1_000
+ZIP_LEVEL: Final = 5
 log = logging.getLogger(__name__)
 bp = Blueprint("api", __name__)
 
@@ -47,6 +51,16 @@ def problem(status: int, title: str, detail: str, code: str | UnsetType = UNSET)
 
 def answer(message: Struct) -> Response:
     return Response(wire.encode(message), content_type="application/json")
+
+
+def zipped(response: Response) -> Response:
+    """The answer in gzip for whoever takes it, where that is worth the while."""
+    response.vary.add("Accept-Encoding")
+    body = response.get_data()
+    if request.accept_encodings.quality("gzip") > 0 and len(body) > ZIPPED_FROM_BYTES:
+        response.set_data(gzip.compress(body, ZIP_LEVEL, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 @bp.errorhandler(Invalid)

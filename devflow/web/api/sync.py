@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from typing import Final
+from uuid import UUID
 
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from devflow import access, digests, ingest, wire
+from devflow import access, digests, ingest, own_events, wire
 from devflow.access import Action
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import Sender
 from devflow.models import Device, Project
 from devflow.web import guard
-from devflow.web.api import answer, bearer, bp
+from devflow.web.api import answer, bearer, bp, zipped
 from devflow.web.api.body import inflated, read_body, receive
 from devflow.web.current import context, now, session
 
@@ -48,6 +49,32 @@ def _accept(batch: wire.Batch) -> Response:
         return ingest.accept(session, Sender(by, device), batch, context().calendar)
 
     return answer(guard.act(work))
+
+
+@bp.get("/sync/updates")
+@guard.needs(Action.SYNC)
+def updates() -> Response:
+    asking, epoch = bearer.current(session()), context().epoch.value
+    after = own_events.position(request.args.get("since", ""), epoch)
+    return answer(own_events.updates(session(), asking.person, asking.device, after, epoch))
+
+
+@bp.get("/sync/events")
+@guard.needs(Action.SYNC)
+def own() -> Response:
+    asking, epoch = bearer.current(session()), context().epoch.value
+    after = own_events.position(request.args.get("since", ""), epoch)
+    limit = _number("limit", wire.MAX_BATCH_EVENTS)
+    by = Actor(asking.person, now(), context().vault)
+    return zipped(answer(own_events.page(session(), by, asking.device, after, limit, epoch)))
+
+
+@bp.get("/sync/events/<uuid:event_id>")
+@guard.needs(Action.SYNC)
+def trace(event_id: UUID) -> Response:
+    """With the event's time, which leads to it: its id alone is in no order."""
+    by = Actor(bearer.current(session()).person, now(), context().vault)
+    return answer(own_events.trace(session(), by, event_id, _number("timestamp")))
 
 
 @bp.get("/sync/projects")
@@ -90,9 +117,9 @@ def authors() -> Response:
     return Response(status=204)
 
 
-def _number(name: str) -> int:
-    """A whole number of the query, which must be there."""
-    given = request.args.get(name, "")
+def _number(name: str, default: int | None = None) -> int:
+    """A whole number of the query, which must be there unless it has a ``default``."""
+    given = request.args.get(name, "" if default is None else str(default))
     if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS):
         raise Invalid(f"expected a whole number `{name}` in the query, got {given[:50]!r}")
     return int(given)
