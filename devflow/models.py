@@ -359,6 +359,8 @@ class Event(Base):
         Index("ix_events_project_id_timestamp", "project_id", "timestamp"),
         Index("ix_events_person_id_timestamp", "person_id", "timestamp"),
         Index("ix_events_device_id_author_key", "device_id", "author_key"),
+        # Where others go on reading from a number, a new event must not get one that was there before.
+        {"sqlite_autoincrement": True},
     )
 
     seq: Mapped[int] = mapped_column(RowId, primary_key=True)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from devflow import own_events, wire
 from devflow.errors import Invalid, NotFound
@@ -148,6 +148,19 @@ def test_a_page_of_large_events_ends_early_and_goes_on(world: World, monkeypatch
     assert sorted(got) == sorted(event.id for event in sent)
     monkeypatch.setattr(own_events, "MAX_PAGE_BYTES", 1)
     assert len(page(world, lap).events) == 1, "one that is too large alone comes all the same"
+
+
+def test_a_number_is_never_given_again_when_the_newest_events_are_deleted(world: World) -> None:
+    desk = world.person("Ada")
+    lap, atlas = world.second_device(desk), world.project("atlas", desk)
+    gone = [world.event(desk, atlas, saved(), NOW_MS + n) for n in range(3)]
+    assert world.send(desk, *gone).success
+    cursor = page(world, lap).cursor
+    with world.database.writing() as session:
+        session.execute(delete(Event))
+    new = world.event(desk, atlas, saved(), NOW_MS)
+    assert world.send(desk, new).success
+    assert ids(page(world, lap, cursor)) == [new.id]
 
 
 def test_a_cursor_from_before_a_restore_begins_anew(world: World) -> None:

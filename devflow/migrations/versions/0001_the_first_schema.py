@@ -313,6 +313,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("seq", name="pk_events"),
         sa.UniqueConstraint("event_id", name="uq_events_event_id"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_events_device_id_author_key", "events", ["device_id", "author_key"])
     op.create_index("ix_events_person_id_timestamp", "events", ["person_id", "timestamp"])
