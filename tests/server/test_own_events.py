@@ -188,9 +188,10 @@ def test_a_reader_beside_uploads_from_two_pcs_skips_no_event(world: World) -> No
     desk = world.person("Ada")
     lap, tab = world.second_device(desk), world.second_device(desk)
     ben = world.person("Ben")  # whose numbers lie between
-    atlas = world.project("atlas", desk, ben)
+    # Uploads to one project wait for each other anyway: only the person is what these have in common.
+    projects = {member.device: world.project(f"of {member.device}", member) for member in (desk, lap, ben)}
     batches = [
-        (member, [world.event(member, atlas, saved(), NOW_MS + 1_000 * n + k) for k in range(5)])
+        (member, [world.event(member, projects[member.device], saved(), NOW_MS + k) for k in range(5)])
         for n in range(25)
         for member in (desk, lap, ben)
     ]
@@ -209,10 +210,12 @@ def test_a_reader_beside_uploads_from_two_pcs_skips_no_event(world: World) -> No
     with ThreadPoolExecutor(5) as pool:
         reader = pool.submit(read)
         uploads = [pool.submit(world.send, member, *events) for member, events in batches]
-        for upload in uploads:
-            assert upload.result().success
-        done.set()
+        try:
+            results = [upload.result() for upload in uploads]
+        finally:
+            done.set()
         reader.result()
+    assert all(result.success for result in results)
     expected = {event.id for member, events in batches if member is not ben for event in events}
     assert len(got) == len(set(got))
     assert set(got) == expected
@@ -222,8 +225,10 @@ def test_a_reader_beside_uploads_from_two_pcs_skips_no_event(world: World) -> No
 def test_an_upload_draws_no_number_while_another_of_its_person_is_not_committed(world: World) -> None:
     desk = world.person("Ada")
     lap, tab = world.second_device(desk), world.second_device(desk)
-    atlas = world.project("atlas", desk)
-    early, late = (world.event(member, atlas, saved(), NOW_MS) for member in (desk, lap))
+    early, late = (
+        world.event(member, world.project(f"of {member.device}", member), saved(), NOW_MS)
+        for member in (desk, lap)
+    )
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:
             world.accept(session, desk, [early])  # has its number, is not committed
