@@ -86,4 +86,4 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(_server: Any, worker: Any) -> None:
     if hasattr(worker, "jobs"):
-        worker.jobs.shutdown()
+        jobs.stop(worker.jobs, worker.wsgi.extensions["devflow"])

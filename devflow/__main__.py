@@ -10,8 +10,8 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import audit
-from devflow.audit import FIRST, Flaw, Head
+from devflow import audit, restores
+from devflow.audit import FIRST, Actor, Flaw, Head
 from devflow.config import Settings
 from devflow.context import Context
 from devflow.errors import DevflowError
@@ -40,24 +40,40 @@ def main(arguments: Sequence[str]) -> int:
         metavar="N:HASH",
         help="an end of the trail written down earlier, as this command or the server's log printed it",
     )
+    command.set_defaults(run=lambda context, chosen: verify_audit(context, chosen.head))
+    command = commands.add_parser(
+        "restored",
+        help="say that a backup was restored",
+        description="Say that a backup was restored, before the server starts on it: agents then look for "
+        "what it has lost and send it again. Where the data folder was kept, the server notices by itself.",
+    )
+    command.set_defaults(run=lambda context, chosen: restored(context))
     chosen = parser.parse_args(arguments)
     try:
-        return verify_audit(Context.open(Settings.load(os.environ)), chosen.head)
+        context = Context.open(Settings.load(os.environ))
+        try:
+            return int(chosen.run(context, chosen))
+        finally:
+            context.database.close()
     except (DevflowError, SQLAlchemyError, OSError) as error:
         print(f"devflow: {str(error).splitlines()[0]}", file=sys.stderr)
         return CANNOT
 
 
 def verify_audit(context: Context, anchor: Head | None) -> int:
-    try:
-        with context.database.reading() as session:
-            found = audit.examine(session, context.vault, anchor)
-    finally:
-        context.database.close()
+    with context.database.reading() as session:
+        found = audit.examine(session, context.vault, anchor)
     if isinstance(found, Flaw):
         print(f"the audit trail is broken: {found.what}", file=sys.stderr)
         return FLAWED
     print(found)
+    return WHOLE
+
+
+def restored(context: Context) -> int:
+    by = Actor(None, context.now(), context.vault)
+    epoch = restores.declare(context.database, context.settings.data_path, by, why="told")
+    print(f"epoch {epoch}: agents look for what this database has lost, and send it again")
     return WHOLE
 
 

@@ -41,6 +41,7 @@ class Act(StrEnum):
     CALENDAR_CHANGED = "workspace.calendar_changed"
     KEY_ROTATED = "workspace.key_rotated"
     KEY_DELETED = "workspace.key_deleted"
+    RESTORED = "workspace.restored"
     SIGNED_IN = "person.signed_in"
     SIGNED_OUT = "person.signed_out"
     SIGN_IN_REFUSED = "person.sign_in_refused"

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from devflow import keys, workspace
+from devflow import keys, restores, workspace
 from devflow.accounts.throttle import Throttle
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.ingest import Intake, known
+from devflow.restores import Epoch
 from devflow.rollups import Calendar
 from devflow.sealed import Resealing
 
@@ -32,6 +33,7 @@ class Context:
     settings: Settings
     database: Database
     server_id: UUID
+    epoch: Epoch
     calendar: Calendar
     vault: Vault
     throttle: Throttle
@@ -45,12 +47,13 @@ class Context:
         settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = Database(settings.database)
         with database.reading() as session:
-            server_id = workspace.server_id(session)
+            server_id, epoch = workspace.server_id(session), restores.epoch(session)
         calendar = Calendar(settings.zone, settings.idle_limit_ms)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
+            epoch=Epoch(epoch),
             calendar=calendar,
             vault=keys.open_vault(database, settings),
             throttle=Throttle(now),

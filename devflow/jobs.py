@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import audit, keys, outage, projects, retention, rollups, sealed
+from devflow import audit, keys, outage, projects, restores, retention, rollups, sealed
 from devflow.accounts import erasure
 from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
@@ -23,6 +23,8 @@ from devflow.models import Workspace
 REFRESH_EVERY_S: Final = 1
 PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
+RESTORES_EVERY_S: Final = 60
+"""Of a server that was killed, a backup younger than this is found to be one by the agents alone."""
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -36,7 +38,7 @@ anchors = logging.getLogger("devflow.anchors")
 
 
 def start(context: Context) -> BackgroundScheduler:
-    """Start the jobs in this process; the caller shuts the scheduler down."""
+    """Start the jobs in this process; the caller ends them by ``stop``."""
     scheduler = BackgroundScheduler(
         timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 300}
     )
@@ -45,6 +47,7 @@ def start(context: Context) -> BackgroundScheduler:
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
+        (look_for_restore, RESTORES_EVERY_S),
     ):
         scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
@@ -59,6 +62,15 @@ def start(context: Context) -> BackgroundScheduler:
         )
     scheduler.start()
     return scheduler
+
+
+def stop(scheduler: BackgroundScheduler, context: Context) -> None:
+    """End the jobs, and note where the database stands: it may be a backup at the next start."""
+    scheduler.shutdown()
+    try:
+        look_for_restore(context)
+    except SQLAlchemyError as error:
+        log.warning("could not read how far the database has come: %s", str(error).splitlines()[0])
 
 
 class Patient:
@@ -134,6 +146,15 @@ def tend_keys(context: Context) -> None:
     if spent:
         context.database.transact(lambda writing: keys.drop(writing, by, spent))
         context.vault.reload()
+
+
+def look_for_restore(context: Context) -> None:
+    """Note how far the database has come; take a new epoch from it, or begin one if it is an older copy."""
+    context.epoch.value = restores.look(
+        context.database,
+        context.settings.data_path,
+        lambda: Actor(None, context.now(), context.vault),
+    )
 
 
 def reseal(context: Context) -> None:

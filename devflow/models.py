@@ -9,7 +9,7 @@ keyed hash.
 from __future__ import annotations
 
 from enum import StrEnum
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -57,6 +57,8 @@ class Workspace(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     server_id: Mapped[UUID] = mapped_column(Uuid)
+    # Another one after every restore of a backup; see restores.py.
+    epoch: Mapped[UUID] = mapped_column(Uuid, default=uuid4)
     timezone: Mapped[str] = mapped_column(String(64))
     idle_limit_ms: Mapped[int] = mapped_column(BigInteger)
     # What the wrapping key of ``keys`` is drawn with from the operator's secret (PBKDF2).

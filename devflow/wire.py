@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 from uuid import UUID
@@ -24,6 +25,8 @@ PROTOCOL: Final = 1
 PROTOCOL_HEADER: Final = "DevFlow-Protocol"
 SERVER_HEADER: Final = "DevFlow-Server"
 """Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
+EPOCH_HEADER: Final = "DevFlow-Epoch"
+"""Carries an id that changes when a backup is restored: what was acknowledged before may be gone."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
@@ -34,6 +37,9 @@ MAX_EVENT_BYTES: Final = 32_768
 # The last millisecond of 9998: calendars end with 9999, and a window has to end after its events.
 MAX_TIMESTAMP_MS: Final = 253_370_764_799_999
 MAX_PATH: Final = 4_096
+DAY_MS: Final = 86_400_000
+MAX_DIGEST_DAYS: Final = 366
+"""Days of one ``GET /sync/projects/ID/digests``."""
 
 # For Python "$" is also before a last line end, for JSON Schema it is not; this is the end for both.
 _END: Final = r"$(?!\n)"
@@ -359,6 +365,142 @@ class Health(Struct, frozen=True, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
+class AskUpdates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of ``GET /sync/updates``: a cursor as the server gave it, none to begin."""
+
+    since: Annotated[str, Meta(max_length=60)] = ""
+
+
+class AskOwnEvents(AskUpdates, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of ``GET /sync/events``."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_BATCH_EVENTS)] = MAX_BATCH_EVENTS
+
+
+class AskTrace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of ``GET /sync/events/ID``: the event's time, which leads to it."""
+
+    timestamp: Millis
+
+
+class AskDigests(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of ``GET /sync/projects/ID/digests``: days since 1970, ``until`` not among them."""
+
+    start: Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP_MS // DAY_MS)] = msgspec.field(name="from")
+    until: Annotated[int, Meta(ge=1, le=MAX_TIMESTAMP_MS // DAY_MS + MAX_DIGEST_DAYS)]
+
+
+class Tally(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many events of a UTC day one side has, and the XOR of their ids in hex.
+
+    ``day`` counts from 1970. Events that any clone can report (``FACTS``) stand apart from those
+    that only the device itself saw. Ids are random or cut from SHA-256, so two sets that differ
+    have one XOR by a chance of 2^-122; an id is in a set once, so none cancels itself.
+    """
+
+    day: int
+    are_facts: bool
+    count: int
+    digest: str
+
+
+class Digests(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/projects/ID/digests?from=DAY&until=DAY``: what the server has of those days.
+
+    Only events from ``since`` on (Unix milliseconds) are counted: older ones are no longer kept.
+    """
+
+    since: Millis
+    tallies: list[Tally]
+
+
+class EventName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event by what it is found by."""
+
+    id: EventId
+    timestamp: Millis
+
+
+class AskMissing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /sync/projects/ID/missing``: which of these the server does not have, and would take."""
+
+    events: Annotated[list[EventName], Meta(max_length=MAX_BATCH_EVENTS)]
+
+
+class Missing(Struct, frozen=True, kw_only=True):
+    ids: list[EventId]
+
+
+class Updates(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/updates?since=CURSOR``: whether the person's other PCs have sent anything since.
+
+    ``last_sync_timestamp`` is when any of them last sent, null for never. ``cursor`` is ``since``,
+    or a first one.
+    """
+
+    has_updates: bool
+    last_sync_timestamp: int | None
+    cursor: str
+
+
+class EventState(StrEnum):
+    """What the server can still say of a stored event; unless it is whole its data is null."""
+
+    WHOLE = "whole"
+    ERASED = "erased"
+    DAMAGED = "damaged"
+
+
+class OwnEvent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A ``SyncEvent`` as it came from another PC of the person's, and when."""
+
+    id: EventId
+    timestamp: Millis
+    device_id: UUID
+    user_id: UUID
+    project_id: UUID
+    local_id: LocalId
+    event_type: EventType
+    event_data: Raw
+    state: EventState
+    received_at: int
+
+
+class OwnEvents(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/events?since=CURSOR&limit=N``; ``cursor`` is where to go on, at once if ``has_more``."""
+
+    events: list[OwnEvent]
+    server_timestamp: int
+    cursor: str
+    has_more: bool
+
+
+class Counted(StrEnum):
+    """For whom an event counts; what is nobody's counts for its project alone."""
+
+    YOU = "you"
+    SOMEBODY_ELSE = "somebody else"
+    NOBODY = "nobody"
+
+
+class Trace(Struct, frozen=True, kw_only=True, rename="camel"):
+    """``GET /sync/events/ID?timestamp=MS``: what the server has of it.
+
+    The last four are null where a colleague's PC reported it first.
+    """
+
+    id: EventId
+    timestamp: Millis
+    project_id: UUID
+    event_type: EventType
+    state: EventState
+    counted: Counted
+    device_id: UUID | None
+    local_id: int | None
+    received_at: int | None
+    seq: int | None
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """An error body, ``application/problem+json`` (RFC 9457); ``code`` is for programs to decide by.
 
@@ -514,6 +656,26 @@ def author_of(data: EventData) -> str | None:
 def names_author(data: EventData) -> bool:
     """True for what somebody else may have done; all other events are the device owner's own acts."""
     return type(data) in _NAMES_AUTHOR
+
+
+FACTS: Final = frozenset(
+    kind for kind, data in DATA.items() if data in (Commit, Merge, CommitFiles, TagCreated)
+)
+"""Events whose id is ``fact_id``: whichever device reports one first, it is the same for all."""
+
+
+def tallies(events: Iterable[tuple[int, bool, bytes]]) -> list[Tally]:
+    """Of events as (day, whether it is a fact, id), each id once."""
+    counts: dict[tuple[int, bool], int] = {}
+    digests: dict[tuple[int, bool], int] = {}
+    for day, is_fact, event_id in events:
+        key = day, is_fact
+        counts[key] = counts.get(key, 0) + 1
+        digests[key] = digests.get(key, 0) ^ int.from_bytes(event_id)
+    return [
+        Tally(day=day, are_facts=are_facts, count=count, digest=f"{digests[day, are_facts]:032x}")
+        for (day, are_facts), count in sorted(counts.items())
+    ]
 
 
 def paths_of(data: EventData) -> list[str]:

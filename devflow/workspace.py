@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from devflow import audit, db, keys, retention, rollups
+from devflow import audit, db, keys, restores, retention, rollups
 from devflow.accounts import links
 from devflow.audit import Act, Actor
 from devflow.config import Settings
@@ -31,8 +31,9 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
     """Make the database ready to serve; return the token of the set-up link while there is no account.
 
     Runs once before any worker starts: migrates, makes the workspace, and counts anew if the
-    time zone or the idle limit are other than last time. Of several servers that start on one
-    database each waits for the one before.
+    time zone or the idle limit are other than last time. If the database is an older copy of the one
+    served before, a new epoch begins. Of several servers that start on one database each waits for
+    the one before.
     """
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.database)
@@ -42,7 +43,9 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
             db.lock(session, Lock.START)
             by = Actor(None, now_ms, ensure(session, settings, now_ms))
             rollups.adopt(session, by, Calendar(settings.zone, settings.idle_limit_ms))
-            return links.open_setup(session, now_ms)
+            setup_token = links.open_setup(session, now_ms)
+        restores.look(database, settings.data_path, lambda: by)
+        return setup_token
     finally:
         database.close()
 

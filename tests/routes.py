@@ -17,7 +17,12 @@ from devflow import access
 from devflow.models import Base
 
 # What stands in an address where it is no id of a row.
-WORDS: Final = {"token": "guess", "filename": "icon.svg", "form": "csv"}
+WORDS: Final = {
+    "token": "guess",
+    "filename": "icon.svg",
+    "form": "csv",
+    "event_id": "00000000-0000-4000-8000-000000000000",
+}
 # What an id is called where there is a more telling word than its table's.
 CALLED: Final = {"member_id": "person_id", "viewer_id": "person_id", "invitation_id": "link_id"}
 NOBODY: Final = UUID(int=0)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from devflow import audit
+from devflow.context import Context
 from tests import build
 from tests.build import World
 
@@ -81,3 +82,15 @@ def test_a_server_that_is_not_set_up_and_a_wrong_call_are_said_in_a_sentence(
         assert wrong.returncode == 2
         assert "expected N:HASH" in wrong.stderr
     assert run(tmp_path, empty_database_url).returncode == 2
+
+
+def test_a_restore_is_said_from_the_command_line(tmp_path: Path, database_url: str) -> None:
+    context, _ = build.context(tmp_path, database_url=database_url)
+    before = context.epoch.value
+    context.database.close()
+    done = run(tmp_path, database_url, "restored")
+    assert (done.returncode, done.stderr) == (0, "")
+    opened = Context.open(context.settings)
+    assert opened.epoch.value != before
+    assert str(opened.epoch.value) in done.stdout
+    opened.database.close()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from devflow import wire
@@ -18,6 +18,18 @@ from devflow_agent.store import Event, Store, SyncStatus, count
 
 KEPT_ATTEMPTS: Final = 10_000
 """A month of a server that never answers; older rows of ``sync_logs`` go."""
+
+
+_COMPARED: Final = "sync_compared"
+
+
+class Synced(NamedTuple):
+    """What is needed of a confirmed event to ask the server for it."""
+
+    local_id: int
+    id: str
+    timestamp_ms: int
+    event_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +68,19 @@ def report_to(store: Store, server_id: UUID) -> None:
         if known is not None and json.loads(known["value"]) == str(server_id):
             return
         connection.execute("DELETE FROM sync_projects")
+        connection.execute("DELETE FROM settings WHERE key = ?", (_COMPARED,))
         _reopen(connection, "'failed', 'synced'")
         connection.execute(
             "INSERT OR REPLACE INTO settings (key, value) VALUES ('sync_server_id', ?)",
             (json.dumps(str(server_id)),),
         )
+
+
+def linked(store: Store) -> list[UUID]:
+    """The server's projects that anything goes to."""
+    with store.read() as connection:
+        rows = connection.execute("SELECT DISTINCT remote_id FROM sync_projects ORDER BY remote_id")
+        return [UUID(row["remote_id"]) for row in rows]
 
 
 def pending(store: Store, limit: int, *, after: int = 0) -> list[Event]:
@@ -109,6 +129,51 @@ def settle(
         _log(connection, attempt)
 
 
+def first_synced(store: Store, remote_id: UUID, since_ms: int) -> int | None:
+    """When the oldest event from ``since_ms`` on happened that the server's project was confirmed to have."""
+    with store.read() as connection:
+        rows = [
+            connection.execute(
+                "SELECT timestamp FROM events WHERE project_id = ? AND timestamp >= ?"
+                " AND sync_status = 'synced' ORDER BY timestamp LIMIT 1",
+                (project_id, since_ms),
+            ).fetchone()
+            for project_id in _linked_to(connection, remote_id)
+        ]
+    return min((row["timestamp"] for row in rows if row is not None), default=None)
+
+
+def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Iterator[Synced]:
+    """What the server's project was confirmed to have of ``since_ms <= timestamp < until_ms``."""
+    with store.read() as connection:
+        for project_id in _linked_to(connection, remote_id):
+            rows = connection.execute(
+                "SELECT local_id, id, timestamp, event_type FROM events"
+                " WHERE project_id = ? AND timestamp >= ? AND timestamp < ? AND sync_status = 'synced'",
+                (project_id, since_ms, until_ms),
+            )
+            yield from (Synced(*row) for row in rows)
+
+
+def send_again(store: Store, lost: Sequence[Synced]) -> int:
+    """Let confirmed events wait to be sent once more; return how many that were. No others move."""
+    with store.write() as connection:
+        moved = [_reopen_one(connection, event.local_id) for event in lost]
+    return sum(moved)
+
+
+def compared(store: Store) -> tuple[UUID | None, int] | None:
+    """In which epoch of the server, and when, everything was last compared with it; None for never."""
+    found = store.setting(_COMPARED)
+    if found is None:
+        return None
+    return None if found["epoch"] is None else UUID(found["epoch"]), found["at_ms"]
+
+
+def note_compared(store: Store, epoch: UUID | None, at_ms: int) -> None:
+    store.set_settings(**{_COMPARED: {"epoch": None if epoch is None else str(epoch), "at_ms": at_ms}})
+
+
 def retry_failed(store: Store) -> int:
     """Let what the server refused for good wait to be sent again; return how many that were."""
     with store.write() as connection:
@@ -136,6 +201,24 @@ def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
             (since_ms, limit),
         )
         return [Attempt(*row) for row in rows]
+
+
+def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
+    rows = connection.execute("SELECT project_id FROM sync_projects WHERE remote_id = ?", (str(remote_id),))
+    return [row["project_id"] for row in rows]
+
+
+def _reopen_one(connection: sqlite3.Connection, local_id: int) -> int:
+    row = connection.execute(
+        "UPDATE events SET sync_status = 'pending', synced_at = NULL"
+        " WHERE local_id = ? AND sync_status = 'synced' RETURNING project_id",
+        (local_id,),
+    ).fetchone()
+    if row is None:
+        return 0
+    count(connection, row["project_id"], "synced", -1)
+    count(connection, row["project_id"], "pending", 1)
+    return 1
 
 
 def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:

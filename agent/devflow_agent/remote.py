@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,10 +48,11 @@ class Unavailable(Offline):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer of whoever answered. ``server`` is who it says it is."""
+    """A complete HTTP answer of whoever answered. ``server`` is who it says it is, ``epoch`` since when."""
 
     status: int
     server: str | None
+    epoch: str | None
     retry_after: str | None
     body: bytes
     latency_ms: int
@@ -115,6 +117,7 @@ class Remote:
         self._timeouts = timeouts or Timeouts()
         self._server = credentials.enrolled(path)
         self._account = self._server.signed_in()
+        self._epoch: UUID | None = None
 
     @property
     def account(self) -> Account:
@@ -124,21 +127,33 @@ class Remote:
     def user_id(self) -> UUID:
         return self._account.user_id
 
+    @property
+    def epoch(self) -> UUID | None:
+        """The epoch that the server named last, None before it has named one."""
+        return self._epoch
+
     def projects(self) -> list[wire.Project]:
         return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects
 
     def tell_authors(self, authors: wire.Authors) -> None:
         self.checked(self._ask("PUT", "/sync/authors", body=wire.encode(authors)), expected=204)
 
+    def digests(self, project_id: UUID, days: range) -> wire.Digests:
+        """What the server has of these days since 1970; raise NotFound if it has no such project for us."""
+        path = f"/sync/projects/{project_id}/digests?from={days.start}&until={days.stop}"
+        return _decoded(self._found(self._ask("GET", path)), wire.Digests)
+
+    def missing(self, project_id: UUID, asked: wire.AskMissing) -> list[str]:
+        """Which of the events the server lacks; raise NotFound if it has no such project for us."""
+        answer = self._ask("POST", f"/sync/projects/{project_id}/missing", body=wire.encode(asked))
+        return _decoded(self._found(answer), wire.Missing).ids
+
     def devices(self) -> list[wire.Device]:
         return _decoded(self.checked(self._ask("GET", "/auth/devices")), wire.Devices).devices
 
     def revoke(self, device_id: UUID) -> None:
         """Raise NotFound if there is no such device of the person's."""
-        answer = self._ask("POST", f"/auth/devices/{device_id}/revoke", body=b"{}")
-        if answer.status == 404 and answer.server == str(self._server.server_id):
-            raise NotFound(_problem(answer))
-        self.checked(answer, expected=204)
+        self._found(self._ask("POST", f"/auth/devices/{device_id}/revoke", body=b"{}"), expected=204)
 
     def log_out(self) -> None:
         """End all tokens of this sign-in, on the server."""
@@ -150,6 +165,12 @@ class Remote:
 
     def checked(self, answer: Answer, *, expected: int = 200) -> bytes:
         return checked(answer, self._server.server_id, expected=expected)
+
+    def _found(self, answer: Answer, *, expected: int = 200) -> bytes:
+        """Like ``checked``, where 404 is the server's own word that there is no such thing."""
+        if answer.status == 404 and answer.server == str(self._server.server_id):
+            raise NotFound(_problem(answer))
+        return self.checked(answer, expected=expected)
 
     def _ask(
         self, method: str, path: str, *, body: bytes | None = None, encoding: str | None = None
@@ -175,7 +196,13 @@ class Remote:
             answer = once()
             if is_fresh:
                 break
+        self._note_epoch(answer)
         return answer
+
+    def _note_epoch(self, answer: Answer) -> None:
+        if answer.server == str(self._server.server_id) and answer.epoch is not None:
+            with suppress(ValueError):
+                self._epoch = UUID(answer.epoch)
 
     def _renew(self) -> bool:
         """Get other tokens than those refused: from the file, or (then True) for the refresh token.
@@ -263,6 +290,7 @@ def exchange(
     return Answer(
         status=response.status_code,
         server=response.headers.get(wire.SERVER_HEADER),
+        epoch=response.headers.get(wire.EPOCH_HEADER),
         retry_after=response.headers.get("Retry-After"),
         body=content,
         latency_ms=round((time.monotonic() - started) * 1000),

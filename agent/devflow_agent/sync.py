@@ -7,6 +7,7 @@ stored or as refused for good. Every other outcome, known or not, keeps it.
 from __future__ import annotations
 
 import gzip
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from msgspec import Raw
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import outbox
+from devflow_agent import comparing, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted
@@ -31,6 +32,7 @@ from devflow_agent.remote import Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Store
 
+log = logging.getLogger(__name__)
 # Level 6 makes a batch 14 % smaller than level 3 for 1.5 ms more a thousand events.
 GZIP_LEVEL: Final = 6
 FIRST_DELAY_S: Final = 1.0
@@ -41,14 +43,23 @@ _ENVELOPE_BYTES: Final = 256  # more than {"events":[],"deviceId":"..."} takes
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of the events one push sent. ``kept`` were refused for now and wait on."""
+    """What became of the events one push sent. ``kept`` were refused for now and wait on.
+
+    ``lost`` were confirmed by the server before, and gone from it: they are among those sent.
+    """
 
     synced: int = 0
     failed: int = 0
     kept: int = 0
+    lost: int = 0
 
     def plus(self, other: Pushed) -> Pushed:
-        return Pushed(self.synced + other.synced, self.failed + other.failed, self.kept + other.kept)
+        return Pushed(
+            self.synced + other.synced,
+            self.failed + other.failed,
+            self.kept + other.kept,
+            self.lost + other.lost,
+        )
 
     @property
     def sent(self) -> int:
@@ -67,6 +78,7 @@ def push(
 ) -> Pushed:
     """Send everything that waits, oldest first; with ``retry_failed`` also what was refused for good.
 
+    Once a day, and when a backup of the server was restored, also what it has lost since it confirmed it.
     Raise Invalid if sync is off, Busy if another process is sending, Unauthorized if
     somebody has to sign in, Offline if the server did not answer as itself. What was
     settled before an error stays settled, everything else stays pending.
@@ -77,7 +89,24 @@ def push(
         remote = Remote(home.credentials, http, timeouts)
         if retry_failed:
             outbox.retry_failed(store)
-        return _Push(store, remote, clock, on_progress).run()
+        sending = _Push(store, remote, clock, on_progress)
+        pushed = sending.run()
+        lost = _look_for_loss(store, remote, clock())
+        return replace(sending.run(), lost=lost) if lost else pushed
+
+
+def _look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
+    """How many events wait again that the server had lost, if it is time to look.
+
+    What waited has been sent before, so that this fails is no failure of the push.
+    """
+    if not comparing.is_due(store, remote.epoch, now_ms):
+        return 0
+    try:
+        return comparing.compare(store, remote, now_ms)
+    except (Offline, Invalid, TooLarge) as error:
+        log.warning("could not compare with the server, next try with the next push: %s", error)
+        return 0
 
 
 @contextmanager
@@ -99,7 +128,7 @@ class _Sendable:
 
 
 class _Push:
-    """One run over the outbox. Events pass once, whatever the server says of them."""
+    """Runs over the outbox. In each events pass once, whatever the server says of them."""
 
     def __init__(
         self,
@@ -116,6 +145,7 @@ class _Push:
         self._so_far = Pushed()
 
     def run(self) -> Pushed:
+        """Send what waits now; return what became of it, and of what earlier runs sent."""
         after = 0
         # Asked again before each batch: `sync disable` takes effect at once.
         while (settings := Settings.load(self._store)).sync_enabled:
@@ -351,6 +381,8 @@ class PeriodicPush:
         if self._said:
             self._say_once("")
             self._on_message("sync works again")
+        if pushed.lost:
+            self._on_message(f"the server had lost {counted(pushed.lost, 'event')} it confirmed; sent again")
         if pushed.sent:
             self._on_message(f"synced {counted(pushed.synced, 'event')}" + self._refused(pushed))
         return None

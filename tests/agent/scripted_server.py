@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
-from uuid import uuid4
+from urllib.parse import parse_qs
+from uuid import UUID, uuid4
+
+from devflow import wire
 
 PASSWORD: Final = "correct horse"
 Event = dict[str, Any]
@@ -58,6 +61,8 @@ class ScriptedServer:
     def __init__(self) -> None:
         self.server_id = uuid4()
         self.calls_itself: str | None = None  # the server id, if None
+        self.epoch: str | None = str(uuid4())  # None for a server that knows of none
+        self.keeps_since = 0  # older events are no longer kept
         self.user_id = uuid4()
         self.projects = [{"projectId": str(uuid4()), "name": "Shop"}]
         self.script: deque[Play] = deque()
@@ -139,6 +144,10 @@ class ScriptedServer:
         if seen.headers.get("Authorization") != f"Bearer {self.token}":
             return problem(401, "this token is not valid")
         match seen.method, seen.path:
+            case "GET", path if "/digests?" in path:
+                return digests(self, seen)
+            case "POST", path if path.endswith("/missing"):
+                return missing(self, seen)
             case "GET", "/sync/projects":
                 return answer_json(200, {"projects": self.projects})
             case "GET", "/auth/devices":
@@ -193,6 +202,8 @@ class ScriptedServer:
                     self.send_header(
                         "DevFlow-Server", owner.name if answer.server == "own" else answer.server
                     )
+                if owner.epoch is not None:
+                    self.send_header("DevFlow-Epoch", owner.epoch)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 length = len(answer.body) if answer.declared_length is None else answer.declared_length
@@ -221,6 +232,27 @@ def problem(status: int, detail: str, **headers: str) -> Answer:
 
 def verdicts(synced: list[str], errors: list[dict[str, Any]]) -> Answer:
     return answer_json(200, {"success": not errors, "syncedIds": synced, "errors": errors})
+
+
+def digests(server: ScriptedServer, seen: Seen) -> Answer:
+    """As of a server on which nobody else has reported anything."""
+    project_id, _, query = seen.path.removeprefix("/sync/projects/").partition("/digests?")
+    if project_id not in {project["projectId"] for project in server.projects}:
+        return problem(404, "there is no such project")
+    asked = {name: int(values[0]) for name, values in parse_qs(query).items()}
+    since = max(asked["from"] * wire.DAY_MS, server.keeps_since)
+    tallies = wire.tallies(
+        (event["timestamp"] // wire.DAY_MS, event["eventType"] in wire.FACTS, UUID(event["id"]).bytes)
+        for event in server.stored.values()
+        if event["projectId"] == project_id and since <= event["timestamp"] < asked["until"] * wire.DAY_MS
+    )
+    body = wire.encode(wire.Digests(since=since, tallies=tallies))
+    return Answer(200, body, {"Content-Type": "application/json"})
+
+
+def missing(server: ScriptedServer, seen: Seen) -> Answer:
+    asked = [event["id"] for event in seen.json["events"] if event["timestamp"] >= server.keeps_since]
+    return answer_json(200, {"ids": [event_id for event_id in asked if event_id not in server.stored]})
 
 
 def refusal(seen: Seen, event_id: str, code: str, *, retryable: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from devflow.audit import Act, Actor, Filter, Flaw, Head
 from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Role, Workspace
+from devflow.restores import Epoch
 from tests.build import NOW_MS, Member, World, saved
 
 SERVER_ID: Final = UUID(int=7)
@@ -495,6 +496,7 @@ def context_of(world: World, now_ms: int) -> Context:
         settings,
         world.database,
         SERVER_ID,
+        Epoch(SERVER_ID),
         world.calendar,
         world.vault,
         throttle,

@@ -277,7 +277,7 @@ def test_a_line_end_after_an_id_makes_it_another_id(api: Api) -> None:
 
 
 def test_a_wrong_method_or_address_gets_a_problem_document(api: Api) -> None:
-    assert api.client.get("/sync/events").status_code == 405
+    assert api.client.put("/sync/events").status_code == 405
     for address in ("/sync/nothing", "/auth/nothing"):
         answer = api.client.get(address)
         assert (answer.status_code, answer.content_type) == (404, "application/problem+json")

@@ -107,8 +107,13 @@ DOORS: Final[dict[str, Door]] = {
     "POST /pair/deny": OWN,
     # Programs
     "GET /sync/projects": OWN,
+    "GET /sync/projects/<uuid:project_id>/digests": Door(RED, BLUE),
+    "POST /sync/projects/<uuid:project_id>/missing": Door(RED, BLUE),
     "PUT /sync/authors": OWN,
     "POST /sync/events": OWN,
+    "GET /sync/events": OWN,
+    "GET /sync/events/<uuid:event_id>": OWN,
+    "GET /sync/updates": OWN,
     "POST /auth/logout": OWN,
     "GET /auth/devices": OWN,
     "POST /auth/devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),

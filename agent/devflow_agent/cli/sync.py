@@ -269,7 +269,15 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
             raise Offline(f"{error}; everything is kept, try again later") from error
     waiting = outbox.counts(run.store)["pending"]
     if to_json:
-        as_json({"synced": pushed.synced, "failed": pushed.failed, "kept": pushed.kept, "pending": waiting})
+        as_json(
+            {
+                "synced": pushed.synced,
+                "failed": pushed.failed,
+                "kept": pushed.kept,
+                "lost": pushed.lost,
+                "pending": waiting,
+            }
+        )
     else:
         click.echo(_said(pushed, waiting))
     if pushed.failed:
@@ -280,6 +288,8 @@ def _said(pushed: Pushed, waiting: int) -> str:
     if not pushed.sent:
         return "nothing to send"
     said = [f"{counted(pushed.synced, 'event')} synced"]
+    if pushed.lost:
+        said.append(f"{pushed.lost:,} of them again, which the server had lost")
     if pushed.failed:
         said.append(f"{pushed.failed:,} refused for good (`devflow sync status`; --all tries them again)")
     if waiting:

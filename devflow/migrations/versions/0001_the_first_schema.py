@@ -104,6 +104,7 @@ def upgrade() -> None:
         "workspace",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("server_id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Uuid(), nullable=False),
         sa.Column("timezone", sa.String(length=64), nullable=False),
         sa.Column("idle_limit_ms", sa.BigInteger(), nullable=False),
         sa.Column("kdf_salt", sa.LargeBinary(length=16), nullable=False),

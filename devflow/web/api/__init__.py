@@ -39,6 +39,7 @@ def check_protocol() -> Response | None:
 @bp.after_request
 def name_the_server(response: Response) -> Response:
     response.headers[wire.SERVER_HEADER] = str(context().server_id)
+    response.headers[wire.EPOCH_HEADER] = str(context().epoch.value)
     return response
 
 

@@ -181,6 +181,8 @@ class _Door:
             found |= {421}
         if self.operation.body is not None:
             found |= {400, 408, 411, 413, 415}
+        if self.operation.query is not None:
+            found |= {400}
         if self.action is not None:
             found |= {401}
             found |= {404} if self.action.scope in access.SCOPES else set()
@@ -219,8 +221,17 @@ def _parameters(door: _Door, told: Operation) -> list[Schema]:
         }
         for name in door.arguments
     ]
+    query = [] if told.query is None else [_asked(field) for field in msgspec.structs.fields(told.query)]
     headers = ["Protocol"] if told.body is None else ["Protocol", "Encoding"]
-    return [*path, *({"$ref": f"#/components/parameters/{name}"} for name in headers)]
+    return [*path, *query, *({"$ref": f"#/components/parameters/{name}"} for name in headers)]
+
+
+def _asked(field: msgspec.structs.FieldInfo) -> Schema:
+    """A parameter of the query."""
+    schema = msgspec.json.schema(field.type)
+    if not field.required:
+        schema["default"] = field.default
+    return {"name": field.encode_name, "in": "query", "required": field.required, "schema": schema}
 
 
 def _body(body: type[Struct], limit: int) -> Schema:

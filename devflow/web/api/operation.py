@@ -1,25 +1,33 @@
 """What a JSON door takes and gives, said once: its signature, obeyed by the door and told in the document.
 
-A view behind ``operation`` is a function of our own types: the argument ``given`` is the body,
-decoded by its annotation, and what is returned is the answer, of the annotation again.
+A view behind ``operation`` is a function of our own types: the arguments ``given`` and ``asked`` are the
+body and the query, decoded by their annotations, and what is returned is the answer, of the
+annotation again.
 """
 
 from __future__ import annotations
 
 import functools
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
-from flask import Response
+import msgspec
+from flask import Response, request
 from msgspec import Struct
 
 from devflow import wire
+from devflow.errors import Invalid
 from devflow.web.api.body import SMALL_BYTES, read_body
 
 View = Callable[..., Any]
 GIVEN: Final = "given"
 """The argument that is the body."""
+ASKED: Final = "asked"
+"""The argument that is the query."""
+ZIPPED_FROM_BYTES: Final = 1_000
+ZIP_LEVEL: Final = 5
 JSON: Final = "application/json"
 OK: Final = 200
 NO_CONTENT: Final = 204
@@ -37,6 +45,7 @@ class Operation:
     summary: str
     description: str
     body: type[Struct] | None
+    query: type[Struct] | None
     limit: int
     answer: type[Struct] | type[Response] | None
     status: int
@@ -52,30 +61,52 @@ def operation(
     status: int | None = None,
     body: type[Struct] | None = None,
     limit: int = SMALL_BYTES,
+    is_zipped: bool = False,
 ) -> Callable[[View], View]:
     """Make a view of our types a door of the API: under its guard, so that strangers' bodies stay unread.
 
-    ``body`` and ``limit`` are for a view that reads the body itself, and has no argument for it.
+    ``body`` is for a view that reads it itself, and has no argument for it. What ``is_zipped`` is
+    answered in gzip to whoever takes it.
     """
 
     def declare(view: View) -> View:
         hints = get_type_hints(view)
         taken: type[Struct] | None = hints.get(GIVEN)
+        query: type[Struct] | None = hints.get(ASKED)
         answer = None if hints["return"] is type(None) else hints["return"]
 
         @functools.wraps(view)
         def described(**arguments: Any) -> Response:
             if taken is not None:
                 arguments[GIVEN] = wire.decode(read_body(limit), taken)
-            return _response(view(**arguments), success)
+            if query is not None:
+                arguments[ASKED] = _asked(query)
+            response = _response(view(**arguments), success)
+            return _zipped(response) if is_zipped else response
 
         success = status or (NO_CONTENT if answer is None else OK)
         described.operation = Operation(  # type: ignore[attr-defined]
-            summary, view.__doc__ or "", body or taken, limit, answer, success, refusals or {}, codes or {}
+            summary,
+            view.__doc__ or "",
+            body or taken,
+            query,
+            limit,
+            answer,
+            success,
+            refusals or {},
+            codes or {},
         )
         return described
 
     return declare
+
+
+def _asked(expected: type[Struct]) -> Struct:
+    """The query; raise Invalid with the first wrong parameter and what was expected of it."""
+    try:
+        return msgspec.convert(request.args.to_dict(), expected, strict=False)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the query is not as expected: {error}") from error
 
 
 def _response(message: Struct | Response | None, status: int) -> Response:
@@ -86,3 +117,13 @@ def _response(message: Struct | Response | None, status: int) -> Response:
         del response.headers["Content-Type"]
         return response
     return Response(wire.encode(message), status, content_type=JSON)
+
+
+def _zipped(response: Response) -> Response:
+    """The answer in gzip for whoever takes it, where that is worth the while."""
+    response.vary.add("Accept-Encoding")
+    body = response.get_data()
+    if request.accept_encodings.quality("gzip") > 0 and len(body) > ZIPPED_FROM_BYTES:
+        response.set_data(gzip.compress(body, ZIP_LEVEL, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+    return response

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from devflow import access, wire
+from devflow import access, digests, own_events, wire
 from devflow.access import Action
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
@@ -17,7 +18,10 @@ from devflow.web import guard
 from devflow.web.api import bearer, bp, uploads
 from devflow.web.api.body import inflated, promised, receive
 from devflow.web.api.operation import operation
-from devflow.web.current import context, session
+from devflow.web.current import context, now, session
+
+_MISSING_BYTES: Final = 256 * 1_024
+"""More than the names of ``wire.MAX_BATCH_EVENTS`` events take, however they are spaced."""
 
 
 @bp.post("/sync/events")
@@ -47,6 +51,35 @@ def _accept(sender: UUID, batch: wire.Batch) -> wire.BatchResult:
     return guard.act(work)
 
 
+@bp.get("/sync/updates")
+@guard.needs(Action.SYNC)
+@operation("Ask whether other PCs sent anything")
+def updates(asked: wire.AskUpdates) -> wire.Updates:
+    asking, epoch = bearer.current(session()), context().epoch.value
+    after = own_events.position(asked.since, epoch)
+    return own_events.updates(session(), asking.person, asking.device, after, epoch)
+
+
+@bp.get("/sync/events")
+@guard.needs(Action.SYNC)
+@operation("Download the own events", is_zipped=True)
+def own(asked: wire.AskOwnEvents) -> wire.OwnEvents:
+    """What the person's other PCs sent, in the order in which it was stored."""
+    asking, epoch = bearer.current(session()), context().epoch.value
+    after = own_events.position(asked.since, epoch)
+    by = Actor(asking.person, now(), context().vault)
+    return own_events.page(session(), by, asking.device, after, asked.limit, epoch)
+
+
+@bp.get("/sync/events/<uuid:event_id>")
+@guard.needs(Action.SYNC)
+@operation("Trace an event", {404: "There is no such event of yours at that time."})
+def trace(event_id: UUID, asked: wire.AskTrace) -> wire.Trace:
+    """With the event's time, which leads to it: its id alone is in no order."""
+    by = Actor(bearer.current(session()).person, now(), context().vault)
+    return own_events.trace(session(), by, event_id, asked.timestamp)
+
+
 @bp.get("/sync/projects")
 @guard.needs(Action.SYNC)
 @operation("List the projects to send to")
@@ -55,6 +88,23 @@ def projects() -> wire.Projects:
     allowed = access.visible(person, Action.SEND_EVENTS, Project).order_by(Project.name)
     found = session().scalars(allowed)
     return wire.Projects(projects=[wire.Project(project_id=each.public_id, name=each.name) for each in found])
+
+
+@bp.get("/sync/projects/<uuid:project_id>/digests")
+@guard.needs(Action.SEND_EVENTS)
+@operation("Compare days")
+def project_digests(project: Project, asked: wire.AskDigests) -> wire.Digests:
+    days = range(asked.start, asked.until)
+    return digests.of_days(session(), _device(session()), project, days, now(), context().calendar)
+
+
+@bp.post("/sync/projects/<uuid:project_id>/missing")
+@guard.needs(Action.SEND_EVENTS)
+@operation("Ask which events are missing", limit=_MISSING_BYTES)
+def missing(project: Project, given: wire.AskMissing) -> wire.Missing:
+    """A question, and a POST for its length alone: nothing is changed."""
+    _device(session())
+    return wire.Missing(ids=digests.missing(session(), given.events, now(), context().calendar))
 
 
 @bp.put("/sync/authors")

@@ -185,6 +185,8 @@ def _sentence(act: Act) -> str:
             return gettext("%(who)s made a new key")
         case Act.KEY_DELETED:
             return gettext("%(who)s deleted a key that nothing was sealed with any more")
+        case Act.RESTORED:
+            return gettext("%(who)s found that a backup was restored: agents send again what it lost")
         case Act.SIGN_IN_REFUSED:
             return gettext("Somebody was not let in as %(whom)s")
         case Act.CODE_AWAITED:
