@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow import wire
@@ -31,7 +32,7 @@ from devflow.accounts import devices, erasure, pairing, tokens
 from devflow.audit import Actor
 from devflow.config import Settings
 from devflow.context import Context
-from devflow.models import Device, Person
+from devflow.models import Device, Person, Project
 from tests import build
 from tests.build import Member, World
 from tests.clock import Clock
@@ -128,7 +129,7 @@ class Program:
         if name == "events":
             self._own_events(body)
         elif is_allowed and turn % 2 == 0:
-            self._fill_in(name, body, case.path_parameters)
+            self._fill_in(name, body, case)
         if is_allowed and isinstance(body, dict) and case.headers.get("Content-Encoding") == "gzip":
             case.body = gzip.compress(json.dumps(body).encode())
         case.headers.pop("Authorization", None)
@@ -142,7 +143,7 @@ class Program:
         if name == "events" and response.status_code == OK:
             self._compare(body["events"], response, is_allowed=is_allowed)
 
-    def _fill_in(self, name: str, body: Any, path: dict[str, Any]) -> None:
+    def _fill_in(self, name: str, body: Any, case: Case[Any]) -> None:
         """What nobody can guess, in the place of what was guessed."""
         match name:
             case "login":
@@ -156,7 +157,25 @@ class Program:
             case "paired":
                 body |= {"secret": self._as_bob(_paired)}
             case "revoke":
-                path["deviceId"] = str(self._as_bob(_another_pc).public_id)
+                case.path_parameters["deviceId"] = str(self._as_bob(_another_pc).public_id)
+            case "trace":
+                sent = self._sent()
+                case.path_parameters["eventId"], case.query = sent.id, {"timestamp": sent.timestamp}
+            case "project_digests":
+                case.path_parameters["projectId"], case.query = str(self.project_id), {"from": 1, "until": 9}
+            case "missing":
+                case.path_parameters["projectId"] = str(self.project_id)
+            case "own" | "updates":
+                case.query.pop("since", None)
+
+    def _sent(self) -> wire.SyncEvent:
+        """An event of Bob's that is stored."""
+        world = World.of(self.context)
+        with self.context.database.reading() as session:
+            project = session.scalars(select(Project).filter_by(public_id=self.project_id)).one()
+        event = world.event(self.member, project, build.saved(), self.context.now())
+        assert world.send(self.member, event).success
+        return event
 
     def _own_events(self, batch: Any) -> None:
         """Make the ids in a batch those of Bob's, where there are ids."""
@@ -180,7 +199,7 @@ class Program:
             assert is_synced != (index in refused), event
             if not self.event.is_valid(event):
                 assert index in invalid, event
-            elif is_allowed and not _holds_float(event):
+            elif is_allowed and not _is_beyond_schema(event):
                 assert index not in invalid, (event, result.errors)
 
     def _tokens(self) -> wire.Tokens:
@@ -211,13 +230,13 @@ def _another_pc(session: Session, by: Actor) -> Device:
     return devices.enrol(session, by, by.who(), uuid4(), "another PC")
 
 
-def _holds_float(value: object) -> bool:
-    """For JSON Schema 1.0 is an integer, for us it is none: the document says so in words."""
+def _is_beyond_schema(value: object) -> bool:
+    """Whether it holds 1.0, an integer for JSON Schema, or a NUL: that neither is taken is said in words."""
     if isinstance(value, dict):
-        return any(map(_holds_float, value.values()))
+        return any(map(_is_beyond_schema, value.values()))
     if isinstance(value, list):
-        return any(map(_holds_float, value))
-    return isinstance(value, float)
+        return any(map(_is_beyond_schema, value))
+    return isinstance(value, float) or (isinstance(value, str) and "\0" in value)
 
 
 def _is_uuid(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_the_document_is_valid_by_the_schema_of_openapi(document: dict[str, Any]
 
 def test_every_route_of_the_api_is_in_the_document(team: Team, document: dict[str, Any]) -> None:
     routes = {
-        (rule.rule.replace("<uuid:device_id>", "{deviceId}"), method.lower())
+        (re.sub(r"<uuid:(\w+)_id>", r"{\1Id}", rule.rule), method.lower())
         for rule in team.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.endpoint.startswith("api.")

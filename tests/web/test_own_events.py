@@ -118,7 +118,6 @@ HUGE = "9" * 30
         "/sync/events?limit=0",
         "/sync/events?limit=1001",
         "/sync/events?limit=-1",
-        "/sync/events?limit=1e3",
         f"/sync/events?limit={HUGE}",
         "/sync/events?limit=%D9%A1",
         "/sync/events?since=0",
@@ -143,8 +142,8 @@ def test_a_question_that_makes_no_sense_gets_a_clear_answer(api: Api, path: str)
 
 
 @pytest.mark.parametrize("number", ["9" * 18, str(2**53)])
-def test_numbers_beyond_all_times_find_nothing(api: Api, number: str) -> None:
-    assert get(api, f"/sync/events/{uuid4()}?timestamp={number}").status_code == 404
+def test_a_cursor_beyond_all_events_finds_none(api: Api, number: str) -> None:
+    assert get(api, f"/sync/events/{uuid4()}?timestamp={number}").status_code == 400
     since = f"{api.context.epoch.value.hex}.{number}"
     assert get(api, f"/sync/events?since={since}").json["events"] == []  # type: ignore[index]
 
