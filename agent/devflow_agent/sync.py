@@ -325,12 +325,14 @@ class PeriodicPush:
         http: requests.Session,
         on_message: Callable[[str], None],
         backoff: Backoff | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self._home = home
         self._store = store
         self._http = http
         self._on_message = on_message
         self._backoff = backoff or Backoff()
+        self._timeouts = timeouts
         self._said = ""
 
     def __call__(self) -> float | None:
@@ -338,7 +340,7 @@ class PeriodicPush:
         if (pause_s := self._backoff.remaining_s()) > 0:
             return pause_s
         try:
-            pushed = push(self._home, self._store, self._http)
+            pushed = push(self._home, self._store, self._http, timeouts=self._timeouts)
         except Offline as error:
             self._say_once(f"sync: {error}; everything is kept")
             return self._backoff.failed(error)
