@@ -37,6 +37,7 @@ from tests.server_process import ServerProcess
 from tests.visitor import EMAIL, PASSWORD, Visitor, within
 
 DAY_MS: Final = 86_400_000
+MOST_BATCHES: Final = 5
 OWN: Final = wire.author_key(EMAIL)
 STRANGER: Final = wire.author_key("stranger@example.net")
 # What the agent's daemon does, at another pace: it sends at once, and pauses for moments at most.
@@ -143,9 +144,13 @@ class Delivery:
     # What is killed
 
     def kill(self, what: Kill) -> None:
-        """Kill it in the middle of the next batch, and start it again."""
+        """Kill it in the middle of one of the next batches, and start it again.
+
+        ``record`` before it so much that this many wait.
+        """
         self.start_sender()
-        assert self.proxy.wait_for_upload(30), f"nothing was sent for 30 s: {self.said()}"
+        batches = self.chance.randrange(1, MOST_BATCHES + 1)
+        assert self.proxy.wait_for_uploads(batches, 60), f"expected {batches} batches, got: {self.said()}"
         time.sleep(self.chance.uniform(0, 1.5 * self.proxy.upload_takes_s))
         match what:
             case Kill.SERVER:

@@ -98,11 +98,11 @@ class FaultyProxy:
             self._server.server_close()
             thread.join()
 
-    def wait_for_upload(self, timeout_s: float) -> bool:
-        """Wait until the next batch begins to arrive; return whether one did."""
+    def wait_for_uploads(self, count: int, timeout_s: float) -> bool:
+        """Wait until so many more batches have begun to arrive; return whether they did."""
         with self._changed:
-            before = self.uploads
-            return self._changed.wait_for(lambda: self.uploads > before, timeout_s)
+            enough = self.uploads + count
+            return self._changed.wait_for(lambda: self.uploads >= enough, timeout_s)
 
     def serve(self, client: socket.socket, reader: BinaryIO) -> None:
         """Take the requests of a connection until one of them ends it."""

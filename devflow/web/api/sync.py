@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from flask import Response
+from flask import Response, request
 from sqlalchemy.orm import Session
 
 from devflow import access, ingest, wire
@@ -17,7 +17,7 @@ from devflow.models import Device, Project
 from devflow.web import guard
 from devflow.web.api import answer, bearer, bp
 from devflow.web.api.body import inflated, read_body, receive
-from devflow.web.current import context, session
+from devflow.web.current import context, now, session
 
 # As many as the database is busy with; whoever waits holds at most 1 MiB. A body made to be bad,
 # of millions of tiny events, takes 290 MiB until its events are counted.
@@ -30,17 +30,21 @@ def events() -> Response:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     _device(session())  # nobody else's body is worth inflating
     session().rollback()
+    # Before the body, which may take its time.
+    clock_ahead = wire.clock_ahead(request.headers.get(wire.CLOCK_HEADER), now())
     body = receive(wire.MAX_INFLATED_BYTES)
     with _uploads:
-        return _accept(wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
+        return _accept(wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)), clock_ahead)
 
 
-def _accept(batch: wire.Batch) -> Response:
+def _accept(batch: wire.Batch, clock_ahead: int | None) -> Response:
     def work(session: Session, by: Actor) -> wire.BatchResult:
         device = _device(session)
         if batch.device_id != device.public_id:
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
-        return ingest.accept(session, Sender(by, device), batch, context().calendar)
+        result = ingest.accept(session, Sender(by, device), batch, context().calendar)
+        device.clock_skew_ms = clock_ahead
+        return result
 
     return answer(guard.act(work))
 
