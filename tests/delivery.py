@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from devflow import keys, wire
 from devflow.config import Settings
+from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.ingest import DATA
 from devflow.models import Event, Mark
@@ -94,31 +95,15 @@ class Delivery:
         assert server.port is not None
         with FaultyProxy(server.port, chance).running() as proxy:
             home = Home(folder)
-            store = home.store()
-            delivery = cls(server, proxy, home, store, [], chance, postgres)
             with requests.Session() as http:
-                delivery._enrol(Visitor(server, http), http)
+                projects = enrol(home, Visitor(server, http), proxy.url)
+            delivery = cls(server, proxy, home, home.store(), projects, chance, postgres)
             try:
                 yield delivery
             finally:
                 delivery.kill_sender()
                 if postgres is not None:
                     postgres.start()
-
-    def _enrol(self, visitor: Visitor, http: requests.Session) -> None:
-        visitor.set_up()
-        enrolment.enrol(self.home, self.store, http, self.proxy.url)
-        enrolment.sign_in(self.home, self.store, http, EMAIL, PASSWORD)
-        remote = Remote(self.home.credentials, http)
-        remote.tell_authors(wire.Authors(authors=[OWN]))
-        for name in ("shop", "till"):
-            visitor.new_project(name)
-            path = self.home.path / name
-            self.projects.append(self.store.add_project(name, path, path / ".git", 0))
-        named = {project.name: project for project in remote.projects()}
-        for project in self.projects:
-            outbox.link(self.store, project.id, named[project.name])
-        self.store.set_settings(sync_enabled=True)
 
     def record(self, count: int) -> None:
         """Record so many events: hours of saves and commits, spread over half a year."""
@@ -199,42 +184,17 @@ class Delivery:
         self.start_sender()
         _until(lambda: outbox.counts(self.store)["pending"] == 0, timeout_s, self.said)
         self.kill_sender()
-        with self._opened() as (session, _):
-            _until(lambda: session.scalar(select(Mark).limit(1)) is None, 60, self.server.printed)
+        wait_until_counted(self.server)
         assert self.server.stop() == 0
 
     def assert_delivered(self) -> None:
         """Nothing is lost, doubled or altered, on either side, and every number is what counting gives."""
         assert_counters_are_true(self.home.database)
-        with self.store.read() as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            rows = connection.execute("SELECT id, timestamp, event_data, sync_status FROM events").fetchall()
-        assert len(rows) == self._recorded
-        assert {row["sync_status"] for row in rows} == {"synced"}
-        with self._opened() as (session, vault):
-            calendar = Calendar(Settings().zone, Settings().idle_limit_ms)
-            # Rows instead of entities: a third of the memory.
-            events: list[Any] = list(session.execute(select(Event.__table__)))
-            ids = Counter(UUID(bytes=event.event_id) for event in events)
-            assert [event_id for event_id, count in ids.items() if count > 1] == [], "doubled"
-            arrived = {
-                UUID(bytes=event.event_id): (
-                    event.timestamp,
-                    vault.open(DATA, event.event_id, event.data).decode(),
-                )
-                for event in events
-            }
-            assert arrived == {UUID(row["id"]): (row["timestamp"], row["event_data"]) for row in rows}
-            assert stored(session) == recounted_from(events, calendar, vault)
+        sent = recorded(self.store)
+        assert len(sent) == self._recorded
+        assert {row["sync_status"] for row in sent.values()} == {"synced"}
+        assert arrived(self.server) == {event_id: content(row) for event_id, row in sent.items()}
         assert self.proxy.followed == [], "no redirect is followed"
-
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[Session, Any]]:
-        database = Database(self.server.database_url)
-        vault = keys.open_vault(database, Settings(data_dir=str(self.server.data_dir)))
-        with database.reading() as session:
-            yield session, vault
-        database.close()
 
     def summary(self) -> str:
         """What was endured, a line each."""
@@ -245,6 +205,80 @@ class Delivery:
             *(f"{count:6,}  {fault}" for fault, count in self.proxy.faults.most_common()),
         ]
         return "\n".join(lines)
+
+
+def enrol(home: Home, visitor: Visitor, url: str) -> list[Project]:
+    """Set the server up, and sign the PC of its owner in there, with two projects that report to two."""
+    visitor.set_up()
+    store, http = home.store(), visitor.http
+    enrolment.enrol(home, store, http, url)
+    enrolment.sign_in(home, store, http, EMAIL, PASSWORD)
+    remote = Remote(home.credentials, http)
+    remote.tell_authors(wire.Authors(authors=[OWN]))
+    projects = []
+    for name in ("shop", "till"):
+        visitor.new_project(name)
+        path = home.path / name
+        projects.append(store.add_project(name, path, path / ".git", 0))
+    named = {project.name: project for project in remote.projects()}
+    for project in projects:
+        outbox.link(store, project.id, named[project.name])
+    store.set_settings(sync_enabled=True)
+    return projects
+
+
+Content = tuple[int, str]
+"""Time and data of an event."""
+
+
+def recorded(store: Store) -> dict[UUID, Any]:
+    """Every row of the PC by its id, read from a file that is whole."""
+    with store.read() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        return {UUID(row["id"]): row for row in connection.execute("SELECT * FROM events")}
+
+
+def content(row: Any) -> Content:
+    """Of a row of ``recorded``."""
+    return row["timestamp"], row["event_data"]
+
+
+def arrived(server: ServerProcess) -> dict[UUID, Content]:
+    """What the server has stored, each once, after a look that every one of its numbers is exact."""
+    with _opened(server) as (session, vault):
+        # Rows instead of entities: a third of the memory.
+        events: list[Any] = list(session.execute(select(Event.__table__)))
+        doubled = [key for key, count in Counter(event.event_id for event in events).items() if count > 1]
+        assert doubled == []
+        calendar = Calendar(Settings().zone, Settings().idle_limit_ms)
+        assert stored(session) == recounted_from(events, calendar, vault)
+        return {
+            UUID(bytes=event.event_id): (
+                event.timestamp,
+                vault.open(DATA, event.event_id, event.data).decode(),
+            )
+            for event in events
+        }
+
+
+def wait_until_counted(server: ServerProcess) -> None:
+    """Until the running server has derived its larger windows."""
+    with _opened(server) as (session, _):
+
+        def is_counted() -> bool:
+            session.rollback()  # the next look sees what was committed since
+            return session.scalar(select(Mark.day).limit(1)) is None
+
+        _until(is_counted, 120, server.printed)
+
+
+@contextmanager
+def _opened(server: ServerProcess) -> Iterator[tuple[Session, Vault]]:
+    database = Database(server.database_url)
+    vault = keys.open_vault(database, Settings(data_dir=str(server.data_dir)))
+    with database.reading() as session:
+        yield session, vault
+    database.close()
 
 
 def _until(found: Callable[[], bool], timeout_s: float, said: Callable[[], str]) -> None:
