@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -193,7 +193,7 @@ class Delivery:
         sent = recorded(self.store)
         assert len(sent) == self._recorded
         assert {row["sync_status"] for row in sent.values()} == {"synced"}
-        assert arrived(self.server) == {event_id: content(row) for event_id, row in sent.items()}
+        assert_same({event_id: content(row) for event_id, row in sent.items()}, arrived(self.server))
         assert self.proxy.followed == [], "no redirect is followed"
 
     def summary(self) -> str:
@@ -249,9 +249,11 @@ def arrived(server: ServerProcess) -> dict[UUID, Content]:
         # Rows instead of entities: a third of the memory.
         events: list[Any] = list(session.execute(select(Event.__table__)))
         doubled = [key for key, count in Counter(event.event_id for event in events).items() if count > 1]
-        assert doubled == []
+        assert doubled == [], f"{len(doubled)} of {len(events)} are doubled"
         calendar = Calendar(Settings().zone, Settings().idle_limit_ms)
-        assert stored(session) == recounted_from(events, calendar, vault)
+        counted, right = stored(session), recounted_from(events, calendar, vault)
+        wrong = [cell for cell in counted.keys() | right.keys() if counted.get(cell) != right.get(cell)]
+        assert wrong == [], f"{len(wrong)} of {len(right)} cells are not what a recount gives"
         return {
             UUID(bytes=event.event_id): (
                 event.timestamp,
@@ -259,6 +261,14 @@ def arrived(server: ServerProcess) -> dict[UUID, Content]:
             )
             for event in events
         }
+
+
+def assert_same(sent: Mapping[UUID, Content], there: Mapping[UUID, Content]) -> None:
+    """The server has what was sent, all of it, unaltered, and nothing else."""
+    assert sent.keys() <= there.keys(), f"lost {len(sent.keys() - there.keys())} of {len(sent)} events"
+    assert there.keys() <= sent.keys(), f"{len(there.keys() - sent.keys())} events came from nowhere"
+    altered = [event_id for event_id, told in sent.items() if there[event_id] != told]
+    assert altered == [], f"{len(altered)} of {len(sent)} events were altered"
 
 
 def wait_until_counted(server: ServerProcess) -> None:

@@ -24,7 +24,7 @@ from devflow_agent.config import Home, now_ms
 from devflow_agent.store import Observation, Project
 from devflow_agent.sync import push
 from tests.agent.recorded import assert_counters_are_true
-from tests.delivery import DAY_MS, Content, arrived, content, enrol, recorded, wait_until_counted
+from tests.delivery import DAY_MS, Content, arrived, assert_same, content, enrol, recorded, wait_until_counted
 from tests.repo import Repo
 from tests.server_process import ServerProcess
 from tests.visitor import EMAIL, PASSWORD, Visitor
@@ -107,7 +107,7 @@ def assert_all_arrived(server: ServerProcess, *pcs: Pc) -> None:
         assert_counters_are_true(pc.home.database)
         seen |= {event_id: content(row) for event_id, row in rows.items()}
     wait_until_counted(server)
-    assert arrived(server) == seen
+    assert_same(seen, arrived(server))
 
 
 def test_a_cloned_disk_and_one_history_are_counted_once_with_clocks_two_days_off(

@@ -13,7 +13,7 @@ from tests.faulty_proxy import Fault
 from tests.server_process import ServerProcess
 
 EVENTS = 3_000
-KILLS = [Kill.SERVER, Kill.SENDER, Kill.BOTH, Kill.SENDER]
+KILLS = [Kill.SERVER, Kill.SENDER, Kill.SENDER, Kill.SENDER]
 POSTGRES_KILLS = [Kill.POSTGRES, Kill.BACKENDS]
 
 
