@@ -93,7 +93,7 @@ class Delivery:
         """Start the server, and sign in a PC whose two projects report to two there."""
         server.start()
         assert server.port is not None
-        with FaultyProxy(server.port, chance).running() as proxy:
+        with FaultyProxy(server.port, random.Random(chance.random())).running() as proxy:
             home = Home(folder)
             with requests.Session() as http:
                 projects = enrol(home, Visitor(server, http), proxy.url)
