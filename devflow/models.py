@@ -194,6 +194,8 @@ class Device(Base):
     name: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_seen_at: Mapped[int | None] = mapped_column(BigInteger)
+    # How far its clock is ahead (behind is negative), as of its last upload; 0 within the tolerance.
+    clock_skew_ms: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 
 

@@ -164,6 +164,7 @@ class OwnDevice(_Part, frozen=True):
     name: str
     created_at: int
     last_seen_at: int | None
+    clock_skew_ms: int | None
     revoked_at: int | None
 
 
@@ -234,6 +235,7 @@ def _account(session: Session, vault: Vault, person: Person) -> Account:
                 name=device.name,
                 created_at=device.created_at,
                 last_seen_at=device.last_seen_at,
+                clock_skew_ms=device.clock_skew_ms,
                 revoked_at=device.revoked_at,
             )
             for device in devices

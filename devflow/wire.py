@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
 from uuid import UUID
@@ -27,9 +29,12 @@ SERVER_HEADER: Final = "DevFlow-Server"
 """Carries the server's own id on every answer, so an agent never settles on a stranger's word."""
 EPOCH_HEADER: Final = "DevFlow-Epoch"
 """Carries an id that changes when a backup is restored: what was acknowledged before may be gone."""
+CLOCK_HEADER: Final = "Date"
+"""On uploads and on their answers: the sender's own time (RFC 9110, 6.6.1), for ``clock_ahead``."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
+CLOCK_TOLERANCE_MS: Final = 300_000
 MAX_BATCH_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_INFLATED_BYTES: Final = 8 << 20
@@ -621,6 +626,25 @@ def claimed_id(raw: Raw) -> str:
         return msgspec.json.decode(raw, type=_IdOnly).id
     except _MALFORMED:
         return ""
+
+
+def clock(now_ms: int) -> str:
+    """A time as ``CLOCK_HEADER`` says it, to the second."""
+    return format_datetime(datetime.fromtimestamp(now_ms // 1_000, UTC), usegmt=True)
+
+
+def clock_ahead(said: str | None, now_ms: int) -> int | None:
+    """How far the clock of who ``said`` its time is ahead of ours, in milliseconds; behind is negative.
+
+    In whole minutes, so that it stays the same from one upload to the next; 0 within
+    ``CLOCK_TOLERANCE_MS``, which is longer than a request is on its way, None if no time was said.
+    """
+    try:
+        at_ms = round(parsedate_to_datetime(said or "").timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None
+    ahead = at_ms - now_ms
+    return 0 if abs(ahead) < CLOCK_TOLERANCE_MS else round(ahead / 60_000) * 60_000
 
 
 class _IdOnly(Struct):

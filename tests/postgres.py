@@ -12,8 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +20,19 @@ import psycopg
 from psycopg import sql
 
 DEADLINE_S: Final = 30
-ATTEMPTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server; its password is random, so no other server can be taken for it."""
+    """A server on one cluster and one port; its password is random, so no other can be taken for it."""
 
-    port: int
-    password: str
+    def __init__(self, binaries: Path, home: Path, *, durable: bool) -> None:
+        self.password = secrets.token_hex(16)
+        self.port: int | None = None
+        self._binaries = binaries
+        self._home = home
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+        _initialise(binaries, home, self.password)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -47,20 +50,100 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
+    def start(self) -> None:
+        """Return when it answers, or did already. The first start chooses a port, others take it again."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        chosen = self.port
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            # Somebody may take the port before us, and processes of one that was killed hold its memory
+            # for a moment: both end the start, and are gone with the next.
+            self.port = chosen or free_port()
+            self._process = self._spawn()
+            if self._answers(deadline):
+                return
+            self.stop()
+        log = (self._home / "log").read_text()
+        raise RuntimeError(f"expected PostgreSQL to answer within {DEADLINE_S} s, got: {log[-2_000:]}")
+
+    def stop(self) -> None:
+        """Stop it: at once for those still connected, hard if it does not end."""
+        assert self._process is not None, "expected a server that was started"
+        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if self._process.poll() is None:
+                self._process.send_signal(how)
+            try:
+                self._process.wait(timeout=10)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+    def kill(self) -> None:
+        """End it and its backends with no chance to tidy up, as a power cut does."""
+        assert self._process is not None, "expected a server that was started"
+        processes = self._processes()
+        self._process.kill()  # first, so that it starts nothing in the place of what ends
+        self._process.wait(timeout=DEADLINE_S)
+        _kill(processes)
+
+    def crash(self) -> None:
+        """Kill its backends alone: it throws all others out, recovers from its log, and goes on."""
+        _kill(self._processes())
+
+    def _processes(self) -> list[int]:
+        """Its backends and workers; each leads a session of its own, so no group of processes has them."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            return [pid for (pid,) in rows]
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "on" if self._durable else "off",
+            "max_connections": 200,
+        }
+        arguments = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+        with (self._home / "log").open("ab") as output:
+            return subprocess.Popen(
+                [
+                    *_as_nobody_special(),
+                    str(self._binaries / "postgres"),
+                    "-D",
+                    str(self._home / "data"),
+                    *arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
+            )
+
+    def _answers(self, deadline: float) -> bool:
+        """Wait until the server lets us in and proves to be the one on our cluster."""
+        assert self._process is not None
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with psycopg.connect(self.url("postgres"), connect_timeout=2) as connection:
+                    row = connection.execute("SHOW data_directory").fetchone()
+                    return row == (str(self._home / "data"),)
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+        return False
+
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Postgres]:
     """Run a server with an empty cluster; ``durable`` makes it wait for the disk at each commit."""
-    binaries = find_binaries()
     with tempfile.TemporaryDirectory(prefix="devflow-postgres-") as folder:
-        home = Path(folder)
-        password = secrets.token_hex(16)
-        _initialise(binaries, home, password)
-        server, process = _start(binaries, home, password, durable=durable)
+        server = Postgres(find_binaries(), Path(folder), durable=durable)
+        server.start()
         try:
             yield server
         finally:
-            _stop(process)
+            server.stop()
 
 
 def find_binaries() -> Path:
@@ -103,58 +186,10 @@ def _initialise(binaries: Path, home: Path, password: str) -> None:
         raise RuntimeError(f"expected initdb to make a cluster, got: {done.stdout}{done.stderr}")
 
 
-def _start(
-    binaries: Path, home: Path, password: str, *, durable: bool
-) -> tuple[Postgres, subprocess.Popen[bytes]]:
-    """Start the server on a free port, and on another if somebody was faster."""
-    log = home / "log"
-    for _ in range(ATTEMPTS):
-        server = Postgres(free_port(), password)
-        options = {
-            "port": server.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
-            "fsync": "on" if durable else "off",
-            "max_connections": 200,
-        }
-        arguments = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*_as_nobody_special(), str(binaries / "postgres"), "-D", str(home / "data"), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server
-            )
-        if _answers(server, process, home / "data"):
-            return server, process
-        _stop(process)
-    raise RuntimeError(f"expected PostgreSQL to answer within {DEADLINE_S} s, got: {log.read_text()}")
-
-
-def _answers(server: Postgres, process: subprocess.Popen[bytes], data: Path) -> bool:
-    """Wait until the server lets us in and proves to be the one on ``data``."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with psycopg.connect(server.url("postgres"), connect_timeout=2) as connection:
-                row = connection.execute("SHOW data_directory").fetchone()
-                return row == (str(data),)
-        except psycopg.OperationalError:
-            time.sleep(0.02)
-    return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server: at once for those still connected, hard if it does not end."""
-    for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-        if process.poll() is None:
-            process.send_signal(how)
-        try:
-            process.wait(timeout=10)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def _kill(processes: list[int]) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:

@@ -178,46 +178,6 @@ def test_sending_everything_again_changes_nothing(visitor: Visitor, cli: Cli) ->
     assert visitor.figures(page) == figures
 
 
-def test_a_server_killed_in_the_middle_of_a_push_loses_and_doubles_nothing(
-    visitor: Visitor, cli: Cli, repo: Repo
-) -> None:
-    page = enrol(cli, visitor)
-    _many_commits(repo, 2_000)
-    cli.ok("import", "git")
-    with closing(sqlite3.connect(cli.home.database)) as connection, connection:
-        connection.execute("INSERT OR REPLACE INTO settings VALUES ('sync_batch_size', '50')")
-    for _ in range(3):
-        pushing = cli.start("sync", "push")
-        stored = len(tables(visitor.server)["events"])
-        within(20, lambda: pushing.poll() is not None or len(tables(visitor.server)["events"]) > stored)  # noqa: B023
-        visitor.server.kill()
-        pushing.communicate(timeout=60)
-        assert pushing.returncode in (0, 4)
-        visitor.server.start()
-    cli.ok("sync", "push")
-    with closing(sqlite3.connect(cli.home.database)) as connection:
-        recorded = {row[0].replace("-", "") for row in connection.execute("SELECT id FROM events")}
-    arrived = [bytes(row[1]).hex() for row in tables(visitor.server)["events"]]
-    assert len(arrived) == len(set(arrived))
-    assert set(arrived) == recorded
-    assert visitor.figures(page)["Commits"] == "2,002"
-
-
-def _many_commits(repo: Repo, count: int) -> None:
-    """Commits on top of main, made by one git process."""
-    parent = repo.head()
-    lines = []
-    for number in range(count):
-        content = f"line {number}\n"
-        who = f"Alice <{EMAIL}> {1_700_100_000 + 600 * number} +0000"
-        parent_line = f"from {parent}\n" if number == 0 else ""
-        lines.append(
-            f"commit refs/heads/main\nauthor {who}\ncommitter {who}\ndata 1\nx\n{parent_line}"
-            f"M 100644 inline f{number % 50}.txt\ndata {len(content)}\n{content}\n"
-        )
-    repo.git("fast-import", "--quiet", stdin="".join(lines).encode())
-
-
 def test_with_the_server_down_every_local_command_works(visitor: Visitor, cli: Cli, repo: Repo) -> None:
     page = enrol(cli, visitor)
     visitor.server.kill()

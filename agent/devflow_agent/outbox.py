@@ -221,6 +221,17 @@ def _reopen_one(connection: sqlite3.Connection, local_id: int) -> int:
     return 1
 
 
+def note_clock_skew(store: Store, skew_ms: int) -> None:
+    """This PC's clock was so far ahead of the server's (behind is negative) at the last upload."""
+    store.set_settings(sync_clock_skew_ms=skew_ms)
+
+
+def clock_skew_ms(store: Store) -> int | None:
+    """What was noted last; 0 for clocks that agree, None before the first upload."""
+    skew_ms: int | None = store.setting("sync_clock_skew_ms")
+    return skew_ms
+
+
 def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
     last_id = connection.execute(
         "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail) VALUES"

@@ -56,6 +56,8 @@ class Answer:
     retry_after: str | None
     body: bytes
     latency_ms: int
+    date: str | None
+    """The answerer's clock, see ``wire.CLOCK_HEADER``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,9 @@ class Remote:
         """End all tokens of this sign-in, on the server."""
         self.checked(self._ask("POST", "/auth/logout", body=b"{}"), expected=204)
 
-    def upload(self, body: bytes) -> Answer:
-        """Send a gzipped batch; the answer is not checked yet."""
-        return self._ask("POST", "/sync/events", body=body, encoding="gzip")
+    def upload(self, body: bytes, now_ms: int) -> Answer:
+        """Send a gzipped batch and the time on this PC's clock; the answer is not checked yet."""
+        return self._ask("POST", "/sync/events", body=body, encoding="gzip", clock=wire.clock(now_ms))
 
     def checked(self, answer: Answer, *, expected: int = 200) -> bytes:
         return checked(answer, self._server.server_id, expected=expected)
@@ -173,7 +175,13 @@ class Remote:
         return self.checked(answer, expected=expected)
 
     def _ask(
-        self, method: str, path: str, *, body: bytes | None = None, encoding: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        encoding: str | None = None,
+        clock: str | None = None,
     ) -> Answer:
         def once() -> Answer:
             return exchange(
@@ -183,6 +191,7 @@ class Remote:
                 token=self._account.token,
                 body=body,
                 encoding=encoding,
+                clock=clock,
                 timeouts=self._timeouts,
             )
 
@@ -257,6 +266,7 @@ def exchange(
     token: str | None = None,
     body: bytes | None = None,
     encoding: str | None = None,
+    clock: str | None = None,
     timeouts: Timeouts | None = None,
 ) -> Answer:
     """One request, never redirected; raise Offline if no complete answer came."""
@@ -270,6 +280,8 @@ def exchange(
         headers["Content-Type"] = "application/json"
     if encoding is not None:
         headers["Content-Encoding"] = encoding
+    if clock is not None:
+        headers[wire.CLOCK_HEADER] = clock
     started = time.monotonic()
     try:
         with http.request(
@@ -294,6 +306,7 @@ def exchange(
         retry_after=response.headers.get("Retry-After"),
         body=content,
         latency_ms=round((time.monotonic() - started) * 1000),
+        date=response.headers.get(wire.CLOCK_HEADER),
     )
 
 

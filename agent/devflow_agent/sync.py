@@ -28,7 +28,7 @@ from devflow_agent import comparing, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted
-from devflow_agent.remote import Remote, Timeouts, Unavailable
+from devflow_agent.remote import Answer, Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Store
 
@@ -143,6 +143,7 @@ class _Push:
         self._on_progress = on_progress
         self._device_id = store.device_id()
         self._so_far = Pushed()
+        self._clock_skew_ms = outbox.clock_skew_ms(store)
 
     def run(self) -> Pushed:
         """Send what waits now; return what became of it, and of what earlier runs sent."""
@@ -205,9 +206,10 @@ class _Push:
             detail="",
         )
         try:
-            answer = self._remote.upload(body)
+            answer = self._remote.upload(body, attempt.timestamp_ms)
             attempt = replace(attempt, latency_ms=answer.latency_ms)
             verdicts = read_verdicts(self._remote.checked(answer), [one.event.id for one in part])
+            self._note_clock(answer)
         except (Invalid, TooLarge) as error:
             attempt = replace(
                 attempt, outcome="refused" if isinstance(error, Invalid) else "too_large", detail=str(error)
@@ -222,6 +224,13 @@ class _Push:
             raise
         self._settle(part, verdicts, attempt)
         return True
+
+    def _note_clock(self, answer: Answer) -> None:
+        """Keep how far our clock is ahead of the server's, for those who ask why times look wrong."""
+        ahead = wire.clock_ahead(answer.date, self._clock())
+        if ahead is not None and -ahead != self._clock_skew_ms:
+            self._clock_skew_ms = -ahead
+            outbox.note_clock_skew(self._store, -ahead)
 
     def _settle(self, part: list[_Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
         refused = {**verdicts.failed, **verdicts.kept}
@@ -355,12 +364,14 @@ class PeriodicPush:
         http: requests.Session,
         on_message: Callable[[str], None],
         backoff: Backoff | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self._home = home
         self._store = store
         self._http = http
         self._on_message = on_message
         self._backoff = backoff or Backoff()
+        self._timeouts = timeouts
         self._said = ""
 
     def __call__(self) -> float | None:
@@ -368,7 +379,7 @@ class PeriodicPush:
         if (pause_s := self._backoff.remaining_s()) > 0:
             return pause_s
         try:
-            pushed = push(self._home, self._store, self._http)
+            pushed = push(self._home, self._store, self._http, timeouts=self._timeouts)
         except Offline as error:
             self._say_once(f"sync: {error}; everything is kept")
             return self._backoff.failed(error)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import shlex
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton, format_time
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    numbers = (number, compact, duration, hours)
+    numbers = (number, compact, duration, about, hours)
     times = (day_of, day, weekday, month_day, month, moment, iso)
     for form in (*numbers, *times, sentence):
         app.add_template_filter(form)
@@ -79,6 +79,11 @@ def duration(seconds: int) -> str:
     if 0 < seconds < MINUTE_S:
         return gettext("< 1 min")
     return gettext("%(minutes)s min", minutes=minutes)
+
+
+def about(seconds: int) -> str:
+    """A span in the largest unit that it has two of: 7 minutes, 26 hours, 2 days."""
+    return format_timedelta(timedelta(seconds=seconds), threshold=2, locale=locale())
 
 
 def hours(seconds: int) -> str:

@@ -22,6 +22,9 @@ import requests
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, Unauthorized
 from devflow_agent import credentials, remote, sync
+from devflow_agent.analyse.sync_state import sync_state
+from devflow_agent.cli import show
+from devflow_agent.config import now_ms
 from devflow_agent.outbox import attempts
 from devflow_agent.remote import Timeouts, Unavailable
 from devflow_agent.settings import Settings
@@ -44,6 +47,8 @@ from tests.agent.scripted_server import (
     verdicts,
     wait_for,
 )
+
+DAY_MS = 86_400_000
 
 
 def test_a_push_sends_everything_in_order_of_recording(outbox: Outbox, server: ScriptedServer) -> None:
@@ -81,6 +86,39 @@ def test_a_request_names_the_protocol_and_is_compressed(outbox: Outbox, server: 
     assert upload.headers["Content-Encoding"] == "gzip"
     assert upload.headers["Content-Type"] == "application/json"
     assert upload.sent_bytes * 3 < len(upload.body)
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "shown"), [(2 * DAY_MS, "2 days ahead of"), (-2 * DAY_MS, "2 days behind"), (0, None)]
+)
+def test_a_clock_that_is_off_is_told_to_the_server_and_shown_in_the_status(
+    outbox: Outbox, server: ScriptedServer, off_ms: int, shown: str | None
+) -> None:
+    def clock() -> int:
+        return now_ms() + off_ms
+
+    outbox.record(1)
+    outbox.push(clock=clock)
+    (upload,) = server.uploads
+    told = wire.clock_ahead(upload.headers["Date"], now_ms())
+    assert told == off_ms
+    state = sync_state(outbox.home, outbox.store)
+    assert state.clock_skew_ms == off_ms
+    lines = [line for line in show.sync_lines(state) if "clock" in line]
+    assert len(lines) == (0 if shown is None else 1)
+    assert (shown or "") in "".join(lines)
+    outbox.record(1)
+    outbox.push()
+    assert sync_state(outbox.home, outbox.store).clock_skew_ms == 0, "set right"
+
+
+def test_the_clock_of_a_stranger_says_nothing(outbox: Outbox, server: ScriptedServer) -> None:
+    outbox.record(1)
+    portal = Answer(200, b"<html>", {"Date": wire.clock(0)}, server=None)
+    server.script.append(says(portal))
+    with pytest.raises(Offline):
+        outbox.push()
+    assert sync_state(outbox.home, outbox.store).clock_skew_ms is None
 
 
 def test_an_empty_outbox_sends_nothing(outbox: Outbox, server: ScriptedServer) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from bs4 import BeautifulSoup
+from msgspec import Raw
 from werkzeug.test import TestResponse
 
 from devflow import wire
@@ -341,6 +342,52 @@ def test_an_admin_sees_everybodys_pcs_and_revokes_them_and_nobody_else_does(team
     assert get(team, "/sync/projects", token).status_code == 401
     assert one(soup(ada.get("/devices")), f"#device-{bobs}")["data-state"] == "revoked"
     assert text(soup(team.browser("bob").get("/me/devices")), ".card-sum") == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (2 * build.DAY_MS, "clock is 2 days ahead"),
+        (-2 * build.DAY_MS, "clock is 2 days behind"),
+        (6 * build.MINUTE_MS, "clock is 6 minutes ahead"),
+        (4 * build.MINUTE_MS, None),
+        (0, None),
+    ],
+)
+def test_a_clock_that_is_off_is_accepted_and_flagged_to_its_owner_and_to_admins(
+    team: Team, said: int, told: str | None
+) -> None:
+    token, bob = log_in(team, "bob"), team.people["bob"]
+    event = team.world.event(bob, team.project, build.saved(), build.NOW_MS + said)
+    body = wire.encode(wire.Batch(events=[Raw(wire.encode(event))], device_id=bob.device_id))
+
+    def upload(clock: str | None) -> None:
+        answer = team.app.test_client().post(
+            "/sync/events",
+            data=body,
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {token}"} | ({} if clock is None else {"Date": clock}),
+        )
+        assert answer.json["syncedIds"] == [event.id], answer.text  # type: ignore[index]
+
+    def notices() -> list[list[str]]:
+        pages = [team.browser("bob").get("/me/devices"), team.browser("ada").get("/devices")]
+        return [[found.get_text() for found in soup(page).select(".device .notice")] for page in pages]
+
+    upload(wire.clock(build.NOW_MS + said))
+    shown = notices()
+    if told is None:
+        assert shown == [[], []]
+    else:
+        assert [[told in notice for notice in of] for of in shown] == [[True], [True]]
+    assert soup(team.browser("cem").get("/me/devices")).select(".device .notice") == []
+    upload(wire.clock(build.NOW_MS))
+    assert notices() == [[], []], "set right"
+
+
+@pytest.mark.parametrize("said", [None, "", "yesterday", "Mon, 99 Nov 2026 25:00:00 GMT", "x" * 5_000])
+def test_a_sender_that_does_not_say_its_time_is_not_flagged(said: str | None) -> None:
+    assert wire.clock_ahead(said, build.NOW_MS) is None
 
 
 def test_a_person_without_a_pc_is_told_how_to_pair_one(team: Team) -> None:

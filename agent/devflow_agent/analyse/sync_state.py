@@ -18,8 +18,9 @@ JUDGED_ATTEMPTS: Final = 100
 @dataclass(frozen=True, slots=True)
 class SyncState:
     """``success_rate`` (0 to 1) and ``average_latency_ms`` are of the last 100 attempts at most, and
-    None before the first; ``last_success_ms`` is when the server last took something. ``damage`` says
-    why the credentials cannot be read: then server and account are unknown, all else still holds."""
+    None before the first; ``last_success_ms`` is when the server last took something;
+    ``clock_skew_ms`` is how far this PC's clock was ahead of the server's then. ``damage`` says why
+    the credentials cannot be read: then server and account are unknown, all else still holds."""
 
     enabled: bool
     endpoint: str | None
@@ -34,6 +35,7 @@ class SyncState:
     last_success_ms: int | None
     success_rate: float | None
     average_latency_ms: float | None
+    clock_skew_ms: int | None
     damage: str | None
 
 
@@ -64,5 +66,6 @@ def sync_state(home: Home, store: Store) -> SyncState:
         last_success_ms=good[0].timestamp_ms if good else None,
         success_rate=len(good) / len(attempts) if attempts else None,
         average_latency_ms=sum(latencies) / len(latencies) if latencies else None,
+        clock_skew_ms=outbox.clock_skew_ms(store),
         damage=damage,
     )

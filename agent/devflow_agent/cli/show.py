@@ -22,6 +22,7 @@ from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Project, Store
 
 LAST_EVENTS: Final = 5
+DAY_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
         "syncSuccessRate": sync.success_rate,
         "averageSyncLatencyMs": sync.average_latency_ms,
+        "clockSkewSeconds": None if sync.clock_skew_ms is None else sync.clock_skew_ms // 1000,
         "lastAttempt": None if attempt is None else _attempt_data(attempt),
     }
 
@@ -210,10 +212,18 @@ def sync_lines(sync: SyncState) -> list[str]:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
     lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
     lines.append(f"  last      {'never sent' if sync.last_success_ms is None else iso(sync.last_success_ms)}")
+    if sync.clock_skew_ms:
+        lines.append(f"  clock     {_skew(sync.clock_skew_ms)} the server's: events carry the time it shows")
     attempt = sync.last_attempt
     if attempt is not None and attempt.outcome != "ok":
         lines.append(f"  trouble   {iso(attempt.timestamp_ms)} {attempt.outcome}: {plain(attempt.detail)}")
     return lines
+
+
+def _skew(milliseconds: int) -> str:
+    days = round(abs(milliseconds) / DAY_MS)
+    apart = counted(days, "day") if days > 1 else duration(abs(milliseconds))
+    return f"{apart} {'ahead of' if milliseconds > 0 else 'behind'}"
 
 
 def duration(milliseconds: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from flask import request
 from sqlalchemy.orm import Session
 
 from devflow import access, digests, own_events, wire
@@ -31,14 +32,16 @@ def events() -> wire.BatchResult:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
     device = _device(session()).public_id  # nobody else's body is worth receiving
     session().rollback()
+    # Before the body, which may take its time.
+    clock_ahead = wire.clock_ahead(request.headers.get(wire.CLOCK_HEADER), now())
     size = promised(wire.MAX_INFLATED_BYTES)
     with uploads.current().admitted(device, size):
         body = receive(size)
         with uploads.current().turn():
-            return _accept(device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)))
+            return _accept(device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)), clock_ahead)
 
 
-def _accept(sender: UUID, batch: wire.Batch) -> wire.BatchResult:
+def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None) -> wire.BatchResult:
     uploads.current().count(sender, len(batch.events))
     context().intake.known.load(context().database)
 
@@ -46,7 +49,9 @@ def _accept(sender: UUID, batch: wire.Batch) -> wire.BatchResult:
         device = _device(session)
         if batch.device_id != device.public_id:
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
-        return context().intake.accept(session, Sender(by, device), batch)
+        result = context().intake.accept(session, Sender(by, device), batch)
+        device.clock_skew_ms = clock_ahead
+        return result
 
     return guard.act(work)
 
