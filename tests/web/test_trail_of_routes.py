@@ -215,9 +215,7 @@ DEEDS: Final[dict[str, Deed]] = {
         Act.SECOND_FACTOR_ON, "sue", CONFIRMED, prepared=an_offered_factor
     ),
     "POST /me/security/second-factor/off": Deed(Act.SECOND_FACTOR_OFF, "sue", CONFIRMED, prepared=a_factor),
-    "POST /me/security/recovery-codes": Deed(
-        Act.RECOVERY_CODES_MADE, "sue", CONFIRMED, prepared=a_factor_that_is_on
-    ),
+    "POST /me/security/recovery-codes": Deed(Act.RECOVERY_CODES_MADE, "sue", CONFIRMED, prepared=a_factor),
     "POST /me/security/sessions/<uuid:session_id>/end": Deed(Act.SESSION_ENDED, "sue"),
     "POST /me/security/sessions/end-others": Deed(Act.SESSIONS_ENDED, "sue", prepared=a_second_browser),
     "POST /me/devices/<uuid:device_id>/rename": Deed(Act.DEVICE_RENAMED, "sue", RENAMED),
@@ -284,8 +282,9 @@ DEEDS: Final[dict[str, Deed]] = {
 TRAIL: Final = AuditEntry.__tablename__
 # Events are their own record: each is kept whole with who sent it, and by the thousand.
 EXEMPT: Final = "POST /sync/events"
-# Shows which PC waits. A POST so that the code stands in no address; it is held to changing nothing.
-LOOKS: Final = "POST /pair"
+# Questions, held to changing nothing: a POST so that the code stands in no address, or for its length.
+PAIRING_LOOK: Final = "POST /pair"
+MISSING_LOOK: Final = "POST /sync/projects/<uuid:project_id>/missing"
 
 
 # The town
@@ -359,7 +358,7 @@ def run(town: Town, sql: str) -> None:
 
 def test_every_route_that_changes_something_has_a_row(town: Town) -> None:
     changing = {f"{method} {rule}" for method, rule in routes(town.app) if method != "GET"}
-    assert changing == {*DEEDS, EXEMPT, LOOKS}
+    assert changing == {*DEEDS, EXEMPT, PAIRING_LOOK, MISSING_LOOK}
 
 
 @pytest.mark.parametrize("route", DEEDS)
@@ -381,9 +380,16 @@ def test_the_change_and_its_entry_are_both_there_or_neither(town: Town, route: s
 def test_to_look_at_a_pairing_changes_nothing(town: Town) -> None:
     ready = a_waiting_pc(town)
     before = contents(town)
-    answer = send(town, LOOKS, "sue", {}, ready)
+    answer = send(town, PAIRING_LOOK, "sue", {}, ready)
     assert answer.status_code == 200
     assert "a new PC" in answer.get_data(as_text=True)
+    assert contents(town) == before
+
+
+def test_to_ask_what_is_missing_changes_nothing(town: Town) -> None:
+    before = contents(town)
+    answer = send(town, MISSING_LOOK, "sue", {"events": []}, Ready())
+    assert (answer.status_code, answer.get_json()) == (200, {"ids": []})
     assert contents(town) == before
 
 
