@@ -126,12 +126,14 @@ def test_pointing_at_a_bar_says_its_numbers(bob: Open) -> None:
     page = bob.page
     page.goto(bob.project)
     card = page.locator("section[aria-labelledby=commits-title]")
-    height = card.bounding_box()
-    card.locator(".slot").last.hover()
+    bar = card.locator(".slot").last
+    bar.scroll_into_view_if_needed()  # else pointing at it would move the page
+    box = card.bounding_box()
+    bar.hover()
     expect(card.locator("[data-readout]")).to_have_attribute(
         "data-text", "Thursday, November 19, 2026: 6 commits (yours: 3)"
     )
-    assert card.bounding_box() == height
+    assert card.bounding_box() == box
     page.get_by_role("heading", level=1).hover()
     expect(card.locator("[data-readout][data-text]")).to_have_count(0)
 
