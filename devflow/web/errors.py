@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = frozenset({"sync", "auth", "account", "healthz"})
+PROGRAMS: Final = frozenset({"sync", "auth", "account", "healthz", "openapi.json"})
 
 
 def init_app(app: Flask) -> None:
@@ -35,6 +36,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Damaged, damaged)
     app.register_error_handler(SQLAlchemyError, lambda error: http_error(api.unavailable(error)))
     app.register_error_handler(HTTPException, http_error)
+    # Found while the body was read, when the request had already begun.
+    app.register_error_handler(ParseException, lambda _error: show(400, "the chunks of the body are broken"))
 
 
 def wait(error: Limited) -> str:

@@ -198,7 +198,6 @@ DEVICE = "0c6e1f2a-5d38-4b6c-9a57-2f1f7be0a9d4"
 @pytest.mark.parametrize(
     ("address", "body"),
     [
-        ("/auth/pair", b""),
         ("/auth/pair", b"[]"),
         ("/auth/pair", b"\xff\xfe{"),
         ("/auth/pair", b"{}"),

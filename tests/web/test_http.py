@@ -49,7 +49,7 @@ def test_a_form_with_a_large_file_is_refused_before_it_is_kept(team: Team) -> No
     [
         ("HEAD", "/sign-in", 200),
         ("HEAD", "/sync/projects", 401),
-        ("HEAD", "/sync/events", 405),
+        ("HEAD", "/sync/events", 401),
         ("OPTIONS", "/sync/events", 200),
         ("BREW", "/sync/events", 405),
         ("POST", "/sync/events/", 404),

@@ -91,7 +91,9 @@ def test_every_answer_of_every_route_protects_the_browser(busy: Team) -> None:
         if answer.get_data():
             assert answer.mimetype, name
             assert not answer.mimetype.startswith("text/") or "charset=utf-8" in answer.content_type, name
-        is_file = ("static" in name or name == "not modified") and answer.status_code in (200, 304)
+        # What is the same for everybody may be kept.
+        is_file = any(word in name for word in ("static", "openapi.json", "not modified"))
+        is_file = is_file and answer.status_code in (200, 304)
         assert is_file or answer.headers["Cache-Control"] == "no-store", name
     assert {200, 302, 304, 400, 401, 403, 404, 405, 413} <= statuses
 
