@@ -244,7 +244,7 @@ def _timed(batches: Sequence[T], work: Callable[[T], None]) -> Speed:
 
 
 def small(batches: int, *, on_postgres: bool) -> float:
-    """Microseconds of the worker's processor an event, when batches of 50 come over two connections at once."""
+    """Microseconds of processor an event, when batches of 50 come over two connections at once."""
     with (
         tempfile.TemporaryDirectory(dir=".") as name,
         serving(Path(name), on_postgres=on_postgres) as (server, sender),
