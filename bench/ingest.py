@@ -282,9 +282,8 @@ def main() -> int:
             f"round {number}: over HTTP   {ours}\n         plain rows  {plain}\n         random key  {unique}"
         )
     little = small(max(10, batches // 10), on_postgres=given.postgres)
-    print(
-        f"batches of {SMALL} from two at once: {little:.1f} us of processor an event, {little / ours.cpu_us:.1f}x"
-    )
+    ratio = little / ours.cpu_us
+    print(f"batches of {SMALL}, two at once: {little:.1f} us of processor an event, {ratio:.1f}x")
     against = statistics.median(plain_ratios), statistics.median(unique_ratios)
     print(f"median of the ratios: {against[0]:.2f} of plain rows, {against[1]:.2f} of a random key")
     return int(against[0] < PLAIN_FLOOR or against[1] < UNIQUE_FLOOR)
