@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ from tests.server_process import ServerProcess
 BATCH: Final = 1_000
 FILES: Final = 300
 GAP_MS: Final = 5_000
+SMALL: Final = 50
 PLAIN_FLOOR: Final = 0.6
 UNIQUE_FLOOR: Final = 1.2
 T = TypeVar("T")
@@ -241,6 +243,26 @@ def _timed(batches: Sequence[T], work: Callable[[T], None]) -> Speed:
     return Speed(fifth * BATCH / sum(taken[:fifth]), fifth * BATCH / sum(taken[-fifth:]))
 
 
+def small(batches: int, *, on_postgres: bool) -> float:
+    """Microseconds of processor an event, when batches of 50 come over two connections at once."""
+    with (
+        tempfile.TemporaryDirectory(dir=".") as name,
+        serving(Path(name), on_postgres=on_postgres) as (server, sender),
+    ):
+        bodies = sender.bodies(batches * BATCH // SMALL, SMALL)
+
+        def work(bodies: list[bytes]) -> None:
+            with requests.Session() as session:
+                for body in bodies:
+                    sender.send(session, body)
+
+        before = worker_cpu_s(server)
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(work, bodies[start::2]) for start in range(2)]:
+                done.result()
+        return (worker_cpu_s(server) - before) / (batches * BATCH) * 1e6
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -259,6 +281,9 @@ def main() -> int:
         print(
             f"round {number}: over HTTP   {ours}\n         plain rows  {plain}\n         random key  {unique}"
         )
+    little = small(max(10, batches // 10), on_postgres=given.postgres)
+    ratio = little / ours.cpu_us
+    print(f"batches of {SMALL}, two at once: {little:.1f} us of processor an event, {ratio:.1f}x")
     against = statistics.median(plain_ratios), statistics.median(unique_ratios)
     print(f"median of the ratios: {against[0]:.2f} of plain rows, {against[1]:.2f} of a random key")
     return int(against[0] < PLAIN_FLOOR or against[1] < UNIQUE_FLOOR)

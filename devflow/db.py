@@ -215,8 +215,10 @@ def insert_new(
 
 
 def _insert(session: Session, model: type[Any]) -> postgresql.Insert | sqlite.Insert:
+    # Into the table, not the model: rows that are no objects of the session come far cheaper.
+    table = inspect(model).local_table
     dialect = session.get_bind().dialect.name
-    return postgresql.insert(model) if dialect == "postgresql" else sqlite.insert(model)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 class Lock(IntEnum):

@@ -16,11 +16,11 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 from zoneinfo import ZoneInfo
 
 from pyroaring import BitMap
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, insert, select
 from sqlalchemy.orm import Session
 
 from devflow import audit, db, windows
@@ -50,6 +50,8 @@ TYPE_NUMBER: Final = {
 # Steps in which much is counted: an upload takes one, and PostgreSQL takes 65,535 parameters a statement.
 _MAX_TIMES: Final = 2_000
 _MAX_HOURS: Final = 5_000
+_CELLS: Final = Cell.__table__.c
+_PROJECTS: Final = cast(Table, Project.__table__)
 _ALL_OPEN: Final = -(1 << 62)
 _COMMITS: Final = {TYPE_NUMBER[EventType.COMMIT], TYPE_NUMBER[EventType.MERGE]}
 
@@ -143,13 +145,28 @@ def _add_hours(
     tallies = _by_hour(new, hours)
     if person_id != NOBODY:
         limit = calendar.idle_limit_ms
-        old = _around(session, person_id, new, limit)
-        both = sorted(itertools.chain(old, new), key=_order)
-        for sign, rows in ((1, both), (-1, old)):
-            for start, project_id, active_ms in _active(rows, hours, limit):
-                tallies.setdefault((project_id, start), Tally()).active_ms += sign * active_ms
+        for before, after in _replaced(_around(session, person_id, new, limit), new):
+            for sign, rows in ((1, after), (-1, before)):
+                for start, project_id, active_ms in _active(rows, hours, limit):
+                    tallies.setdefault((project_id, start), Tally()).active_ms += sign * active_ms
     _add_to_cells(session, person_id, {key: tally for key, tally in tallies.items() if tally != Tally()})
     return set(tallies)
+
+
+def _replaced(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Where new events come between old ones: the old neighbours, and the same with the new in between."""
+    is_new = dict.fromkeys(map(id, new), True)
+    before: list[Any] = []
+    after: list[Any] = []
+    for row in sorted(itertools.chain(old, new), key=_order):
+        after.append(row)
+        if id(row) in is_new:
+            continue
+        if len(after) > len(before) + 1:
+            yield [*before, row], after
+        before, after = [row], [row]
+    if len(after) > len(before):
+        yield before, after
 
 
 def _order(event: Any) -> tuple[int, bytes]:
@@ -171,14 +188,15 @@ def _add_to_cells(session: Session, person_id: int, tallies: dict[tuple[int, int
     """Add to the hour cells of (project, start) what there is; a cell of nothing goes."""
     starts = {start for _, start in tallies}
     projects = {project_id for project_id, _ in tallies}
-    own = (Cell.person_id == person_id) & (Cell.grain == Grain.HOUR) & Cell.project_id.in_(projects)
-    rows = session.execute(select(Cell.__table__).where(own, Cell.start.in_(starts)))
+    own = (_CELLS.person_id == person_id) & (_CELLS.grain == Grain.HOUR) & _CELLS.project_id.in_(projects)
+    rows = session.execute(select(Cell.__table__).where(own, _CELLS.start.in_(starts)))
     for row in rows:
         if (tally := tallies.get((row.project_id, row.start))) is not None:
             tally.add(Tally.of(row))
     empty = [key for key, tally in tallies.items() if tally == Tally()]
     for project_id, start in empty:
-        session.execute(delete(Cell).where(own, Cell.project_id == project_id, Cell.start == start))
+        this = (_CELLS.project_id == project_id) & (_CELLS.start == start)
+        session.execute(cast(Table, Cell.__table__).delete().where(own, this))
         del tallies[project_id, start]
     db.upsert(
         session,
@@ -229,10 +247,8 @@ def _mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) 
 def _move_generations(session: Session, project_ids: Iterable[int]) -> None:
     """The last thing a transaction does, in order of id: so no two wait for each other."""
     for project_id in sorted(project_ids):
-        session.execute(
-            update(Project).where(Project.id == project_id).values(generation=Project.generation + 1),
-            execution_options=db.UNSEEN,
-        )
+        moved = _PROJECTS.update().where(_PROJECTS.c.id == project_id)
+        session.execute(moved.values(generation=_PROJECTS.c.generation + 1))
 
 
 def _recount_person(

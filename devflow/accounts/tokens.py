@@ -119,7 +119,11 @@ def end_all_of(session: Session, device: Device, now_ms: int) -> None:
 
 def bearer(session: Session, vault: Vault, token: str, audience: UUID, now_ms: int) -> Bearer:
     """Whom the access token stands for right now; raise Unauthorized with what is wrong with it."""
-    claims = _claims(vault, token, audience)
+    return holder(session, claims(vault, token, audience), now_ms)
+
+
+def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
+    """Whom a token with these ``claims`` stands for right now; raise Unauthorized."""
     try:
         person_id, grant_id = UUID(claims["sub"]), UUID(claims["grant"])
         number, parent, expires_at_s = int(claims["num"]), int(claims["par"]), int(claims["exp"])
@@ -238,7 +242,7 @@ def _holders(session: Session, grant: Grant) -> tuple[Person, Device | None]:
     return person, device
 
 
-def _claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
+def claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
     """What the token says, signed by us for us; whether it has expired is for our own clock to say."""
     try:
         claims: dict[str, Any] = jwt.decode(

@@ -22,6 +22,7 @@ from devflow.db import Database
 from devflow.models import Event
 from devflow.wire import Received
 
+_EVENTS: Final = Event.__table__.c
 Stored = dict[str, Any]
 """Rows of ``_COLUMNS`` by the id of the event."""
 _COLUMNS: Final = (
@@ -89,7 +90,7 @@ class ByFingerprint:
             if self._seq:
                 return
             with database.reading() as session:
-                newest = session.scalar(select(func.max(Event.seq))) or 0
+                newest = _newest(session)
                 for ids in session.scalars(select(Event.event_id)).partitions(10_000):
                     self._fingerprints.add(ids)
             self._seq = newest
@@ -107,17 +108,21 @@ class ByFingerprint:
     def add(self, session: Session, rows: Iterable[HasId]) -> None:
         # Before the commit: the next transaction may look as soon as this one has ended.
         self._fingerprints.add(row.event_id for row in rows)
-        newest = session.scalar(select(func.max(Event.seq))) or 0
+        newest = _newest(session)
         event.listen(session, "after_commit", lambda _: self._advance(newest), once=True)
 
     def _advance(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
 
     def _catch_up(self, session: Session) -> None:
-        newest = session.scalar(select(func.max(Event.seq))) or 0
+        newest = _newest(session)
         if newest > self._seq:
             self._fingerprints.add(session.scalars(select(Event.event_id).where(Event.seq > self._seq)))
             self._seq = newest
+
+
+def _newest(session: Session) -> int:
+    return session.scalar(select(func.max(_EVENTS.seq))) or 0
 
 
 def _at_their_time(session: Session, events: Sequence[Received]) -> Result[Any]:

@@ -18,6 +18,7 @@ from devflow.wire import Received
 
 DATA: Final = "events.data"
 PATH: Final = "files.path"
+_FILES: Final = File.__table__.c
 
 
 class Row(NamedTuple):
@@ -141,10 +142,10 @@ def _find_files(session: Session, keys: dict[tuple[int, str], bytes]) -> dict[tu
         for key in chunk:
             by_project.setdefault(pair_of[key][0], []).append(key)
         rows = session.execute(
-            select(File.id, File.path_key).where(
+            select(_FILES.id, _FILES.path_key).where(
                 or_(
                     *(
-                        (File.project_id == project_id) & File.path_key.in_(wanted)
+                        (_FILES.project_id == project_id) & _FILES.path_key.in_(wanted)
                         for project_id, wanted in by_project.items()
                     )
                 )

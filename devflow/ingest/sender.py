@@ -36,6 +36,7 @@ def lock_person(session: Session, person: Person) -> None:
     being touched in a fixed order (files, events and cells by their keys, marks, projects) this keeps
     transactions from waiting for each other in a circle.
     """
-    held = select(Person.deactivated_at).where(Person.id == person.id).with_for_update(key_share=True)
+    row = Person.__table__.c
+    held = select(row.deactivated_at).where(row.id == person.id).with_for_update(key_share=True)
     if session.scalar(held) is not None:  # while this waited; whoever is erased is deactivated first
         raise Unauthorized("this account was deactivated: nothing is taken from it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import request
+from flask import g, request
 from sqlalchemy.orm import Session
 
 from devflow.accounts import tokens
@@ -23,7 +23,9 @@ def _look_up(session: Session) -> Bearer:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized("expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login")
-    return tokens.bearer(session, context().vault, token, context().server_id, now())
+    if "claims" not in g:  # what is signed stays signed; who holds it is looked up each time
+        g.claims = tokens.claims(context().vault, token, context().server_id)
+    return tokens.holder(session, g.claims, now())
 
 
 def arrived(found: Bearer) -> None:
