@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow import audit, keys, rollups, wire, workspace
-from devflow.accounts import devices, people
+from devflow.accounts import devices, passwords, people
 from devflow.audit import Actor
 from devflow.config import Settings
 from devflow.context import Context
@@ -46,6 +47,12 @@ PASSWORD: Final = "correct horse battery"
 SECRET: Final = "kV3m9-Qx7_tB2wLr8sYd4NzHf6Jc1pGa"
 STRANGER: Final = wire.author_key("stranger@example.net")
 _numbers = itertools.count(1)
+
+
+@functools.cache
+def kept_password() -> str:
+    """PASSWORD as it is kept, hashed once for all: people of tests need no salts of their own."""
+    return passwords.kept(PASSWORD)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class World:
 
     def person(self, name: str, role: Role = Role.DEVELOPER) -> Member:
         """A person with a PC, whose address is the name in lower case and whose password is PASSWORD."""
-        who = people.newcomer(name=name, email=f"{name.lower()}@example.org", password=PASSWORD)
+        who = people.Newcomer(name, f"{name.lower()}@example.org", kept_password())
         with self.database.writing() as session:
             people.create(session, self.by(session), who, role)
         return self.member(name)
