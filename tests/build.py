@@ -190,6 +190,7 @@ class World:
         sender = Sender(self.by(session, member), session.get_one(Device, member.device))
         raw = [Raw(event if isinstance(event, bytes) else wire.encode(event)) for event in events]
         batch = wire.decode_batch(wire.encode(wire.Batch(events=raw, device_id=member.device_id)))
+        self.intake.prepare(self.database, batch, self.now_ms)
         return self.intake.accept(session, sender, batch)
 
     def report(self, member: Member, project: Project, *deeds: tuple[int, wire.EventData]) -> None:
