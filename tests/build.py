@@ -35,6 +35,7 @@ from devflow.models import (
     TeamMember,
     Workspace,
 )
+from devflow.partitions import Partitions, month_of
 from devflow.rollups import Calendar
 
 MINUTE_MS: Final = 60_000
@@ -71,13 +72,15 @@ class World:
     vault: Vault
     calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("UTC"), 15 * MINUTE_MS))
     now_ms: int = NOW_MS
+    partitions: Partitions | None = None
+    """None to look for them at each upload, since a test may take them away."""
 
     def __post_init__(self) -> None:
         self._known = known.on(self.database)
 
     @property
     def intake(self) -> Intake:
-        return Intake(self.calendar, self._known)
+        return Intake(self.calendar, self._known, self.partitions or Partitions())
 
     @classmethod
     def of(cls, context: Context) -> World:
@@ -199,6 +202,10 @@ class World:
             part = deeds[start : start + wire.MAX_BATCH_EVENTS]
             result = self.send(member, *(self.event(member, project, data, at) for at, data in part))
             assert result.success, result.errors[:3]
+
+    def make_partitions(self, *timestamps: int) -> None:
+        """Where events of these times go on PostgreSQL, for who inserts them by hand."""
+        Partitions().ensure(self.database, {month_of(each) for each in timestamps}, self.now_ms)
 
     def refresh(self) -> None:
         """Derive all marked days, as the job does."""
