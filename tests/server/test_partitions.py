@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from sqlalchemy import inspect, select, text
 from sqlalchemy.orm import Session
 
-from devflow import partitions, retention, workspace
+from devflow import jobs, partitions, retention, workspace
 from devflow.db import Database
 from devflow.models import Base, Event, Project
 from devflow.partitions import Part, Partitions, ahead, attached, month_of
 from devflow.rollups import Calendar
 from devflow.wire import MAX_TIMESTAMP_MS, ErrorCode
 from tests.build import DAY_MS, MINUTE_MS, NOW_MS, Member, World, saved
+from tests.server.test_audit import context_of
 from tests.server.test_concurrency import wait_for_a_lock
 from tests.server.test_migrations import of_a_model
 from tests.server.test_retention import at, codes, expire, keep, timestamps
@@ -67,6 +68,14 @@ def test_what_is_made_ahead_is_this_month_and_three_more() -> None:
         "events_2027_02",
     ]
     assert [month.end for month in months[:-1]] == [month.start for month in months[1:]]
+
+
+def test_the_job_makes_months_before_they_come_and_does_so_once(world: World) -> None:
+    context = context_of(world, NOW_MS)
+    for _ in range(2):
+        jobs.make_partitions(context)
+    if not world.database.is_sqlite:
+        assert names(world) == [month.name for month in ahead(NOW_MS)]
 
 
 @on_postgres
