@@ -56,6 +56,7 @@ def filled(database: Database, url: str) -> tuple[World, int, Any]:
     people = [world.person(f"Person{number}") for number in range(DEVICES)]
     project = world.project("atlas", *people)
     devices = [(member.device, member.id) for member in people]
+    world.make_partitions(*(NOW_MS - day * DAY_MS for day in range(DAYS + 1)))
     (_fill_sqlite if database.is_sqlite else _fill_postgres)(url, rows(devices, project.id))
     return world, people[0].device, project
 

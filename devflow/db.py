@@ -229,6 +229,7 @@ class Lock(IntEnum):
     START = 3
     PEOPLE = 4  # who is an active admin, above all
     RETENTION = 5
+    PARTITIONS = 6
 
 
 def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: bool = False) -> None:

@@ -62,8 +62,12 @@ def missing(session: Session, asked: Sequence[EventName], now_ms: int, calendar:
         [(event.timestamp, event_id) for event_id, event in wanted.items()]
     )
     named = pairs.cte("named")
-    here = select(Event.event_id).join(
-        named, (Event.timestamp == named.c.at) & (Event.event_id == named.c.id)
+    # Which partitions there are to look into, the planner does not see from pairs.
+    times = [event.timestamp for event in wanted.values()]
+    here = (
+        select(Event.event_id)
+        .join(named, (Event.timestamp == named.c.at) & (Event.event_id == named.c.id))
+        .where(Event.timestamp.between(min(times), max(times)))
     )
     stored = set(session.scalars(here))
     return [event.id for event_id, event in wanted.items() if event_id not in stored]

@@ -12,7 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from devflow import audit, keys, outage, projects, restores, retention, rollups, sealed
+from devflow import audit, keys, outage, partitions, projects, restores, retention, rollups, sealed
 from devflow.accounts import erasure
 from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
@@ -51,7 +51,7 @@ def start(context: Context) -> BackgroundScheduler:
     ):
         scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
-    for daily in (examine_trail, expire, erase):
+    for daily in (examine_trail, expire, erase, make_partitions):
         scheduler.add_job(
             Patient(daily),
             "interval",
@@ -182,6 +182,12 @@ def examine_trail(context: Context) -> Head | Flaw | None:
     else:
         anchors.info("the audit trail is whole: %s", found)
     return found
+
+
+def make_partitions(context: Context) -> None:
+    """Make room for the months to come before the first event of one has to wait for it."""
+    now_ms = context.now()
+    context.intake.partitions.ensure(context.database, set(partitions.ahead(now_ms)), now_ms)
 
 
 def expire(context: Context) -> int:

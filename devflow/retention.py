@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, db, windows
+from devflow import access, audit, db, partitions, windows
 from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.db import Database
@@ -143,15 +143,15 @@ def _counted(session: Session, months: list[Window], end: int, calendar: Calenda
 
 
 def run(database: Database, by: Actor, calendar: Calendar) -> int:
-    """Delete what is older than events are kept, ``CHUNK`` a transaction; return how many.
+    """Delete what is older than events are kept, whole partitions first, then ``CHUNK`` a transaction.
 
-    A run that was interrupted is made up for by the next one.
+    Return how many there were. A run that was interrupted is made up for by the next one.
     """
     with database.reading() as session:
         if not _projects_before(session, _end(session, by.now_ms, calendar)):
             return 0
     end, project_ids = database.transact(lambda session: begin(session, by, calendar))
-    total = 0
+    total = partitions.drop_before(database, end) if project_ids else 0
     for project_id in project_ids:
         while deleted := database.transact(partial(delete_some, project_id=project_id, end=end)):
             total += deleted

@@ -175,11 +175,14 @@ def _order(event: Any) -> tuple[int, bytes]:
 
 def _around(session: Session, person_id: int, new: Sequence[Counted], limit: int) -> Sequence[Any]:
     """The person's stored events that one of the new ones, in order, can follow or be followed by."""
-    spans = db.in_ranges(_merged([(event.timestamp - limit, event.timestamp + limit + 1) for event in new]))
+    merged = _merged([(event.timestamp - limit, event.timestamp + limit + 1) for event in new])
     statement = (
-        f"{spans} SELECT events.timestamp, events.event_id, events.project_id FROM ranges "  # noqa: S608 - integers
+        f"{db.in_ranges(merged)} SELECT events.timestamp, events.event_id, events.project_id FROM ranges "  # noqa: S608 - integers
         f"JOIN events ON events.person_id = {person_id} AND events.timestamp >= ranges.low "
-        "AND events.timestamp < ranges.high ORDER BY events.timestamp, events.event_id"
+        "AND events.timestamp < ranges.high "
+        # Says nothing new, but leaves partitions out before they are opened.
+        f"WHERE events.timestamp >= {merged[0][0]} AND events.timestamp < {merged[-1][1]} "
+        "ORDER BY events.timestamp, events.event_id"
     )
     return session.connection().exec_driver_sql(statement).all()
 

@@ -628,6 +628,14 @@ def claimed_id(raw: Raw) -> str:
         return ""
 
 
+def claimed_time(raw: Raw) -> int | None:
+    """The time of an event that nobody has looked at yet, None if it has none that ``receive`` would take."""
+    try:
+        return msgspec.json.decode(raw, type=_TimeOnly).timestamp
+    except _MALFORMED:
+        return None
+
+
 def clock(now_ms: int) -> str:
     """A time as ``CLOCK_HEADER`` says it, to the second."""
     return format_datetime(datetime.fromtimestamp(now_ms // 1_000, UTC), usegmt=True)
@@ -649,6 +657,10 @@ def clock_ahead(said: str | None, now_ms: int) -> int | None:
 
 class _IdOnly(Struct):
     id: Annotated[str, Meta(max_length=64)]
+
+
+class _TimeOnly(Struct):
+    timestamp: Millis
 
 
 def fact_id(kind: EventType, *parts: str) -> UUID:

@@ -36,6 +36,7 @@ from devflow.models import (
     TeamMember,
     Workspace,
 )
+from devflow.partitions import Partitions, month_of
 from devflow.rollups import Calendar
 
 MINUTE_MS: Final = 60_000
@@ -78,13 +79,15 @@ class World:
     vault: Vault
     calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("UTC"), 15 * MINUTE_MS))
     now_ms: int = NOW_MS
+    partitions: Partitions | None = None
+    """None to look for them at each upload, since a test may take them away."""
 
     def __post_init__(self) -> None:
         self._known = known.on(self.database)
 
     @property
     def intake(self) -> Intake:
-        return Intake(self.calendar, self._known)
+        return Intake(self.calendar, self._known, self.partitions or Partitions())
 
     @classmethod
     def of(cls, context: Context) -> World:
@@ -197,6 +200,7 @@ class World:
         sender = Sender(self.by(session, member), session.get_one(Device, member.device))
         raw = [Raw(event if isinstance(event, bytes) else wire.encode(event)) for event in events]
         batch = wire.decode_batch(wire.encode(wire.Batch(events=raw, device_id=member.device_id)))
+        self.intake.prepare(self.database, batch, self.now_ms)
         return self.intake.accept(session, sender, batch)
 
     def report(self, member: Member, project: Project, *deeds: tuple[int, wire.EventData]) -> None:
@@ -205,6 +209,10 @@ class World:
             part = deeds[start : start + wire.MAX_BATCH_EVENTS]
             result = self.send(member, *(self.event(member, project, data, at) for at, data in part))
             assert result.success, result.errors[:3]
+
+    def make_partitions(self, *timestamps: int) -> None:
+        """Where events of these times go on PostgreSQL, for who inserts them by hand."""
+        Partitions().ensure(self.database, {month_of(each) for each in timestamps}, self.now_ms)
 
     def refresh(self) -> None:
         """Derive all marked days, as the job does."""

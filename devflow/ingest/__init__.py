@@ -8,10 +8,11 @@ already, ``rows`` makes what is new ready to store, ``authors`` is about whose c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -19,11 +20,13 @@ from devflow import access, audit, db, retention, rollups, wire
 from devflow.access import Action
 from devflow.audit import Act
 from devflow.crypto import Vault
+from devflow.db import Database
 from devflow.ingest import authors, judging, rows
 from devflow.ingest.judging import Indexed, refuse
 from devflow.ingest.known import Known
 from devflow.ingest.sender import Sender, lock_person
 from devflow.models import Device, Event, Person, Project
+from devflow.partitions import Partitions, month_of
 from devflow.rollups import TYPE_NUMBER, Calendar
 from devflow.wire import ErrorCode, Received, Refusal
 
@@ -34,6 +37,19 @@ class Intake:
 
     calendar: Calendar
     known: Known
+    partitions: Partitions = field(default_factory=Partitions)
+
+    def prepare(self, database: Database, batch: wire.Batch, now_ms: int) -> None:
+        """Get ready to accept the batch; before its transaction, and not in it."""
+        self.known.load(database)
+        if not database.is_sqlite:
+            claimed = map(wire.claimed_time, batch.events)
+            self.partitions.ensure(
+                database,
+                {month_of(timestamp) for timestamp in claimed if timestamp is not None},
+                now_ms,
+                lambda session: retention.horizon(session, now_ms, self.calendar),
+            )
 
     def accept(self, session: Session, sender: Sender, batch: wire.Batch) -> wire.BatchResult:
         """Take a batch. Every id sent stands in exactly one list of the answer; the caller commits first."""
@@ -93,7 +109,11 @@ class Intake:
             return
         made = rows.make(session, sender, events, projects)
         rollups.count(session, made, self.calendar)
-        db.insert_many(session, Event.__table__, rows.Row._fields, made)
+        try:
+            db.insert_many(session, Event.__table__, rows.Row._fields, made)
+        except psycopg.errors.CheckViolation:  # a partition is gone that was there, as after a restore
+            self.partitions.forget()
+            raise
         self.known.add(session, made)
 
 

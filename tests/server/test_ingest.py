@@ -235,6 +235,7 @@ def test_a_batch_takes_the_same_number_of_statements_whatever_its_size(
     ada = world.person("Ada")
     one = world.project("one", ada)
     counts = []
+    world.make_partitions(*(NOW_MS + start * HOUR_MS for start in range(0, 1_100, 24)))
     for start, size in ((0, 10), (100, 1_000)):
         events = [
             world.event(ada, one, commit(ada.author, f"{size}/{n}.py"), NOW_MS + (start + n) * HOUR_MS)

@@ -22,13 +22,13 @@ def test_the_migrations_make_the_schema_of_the_models(empty_database_url: str) -
     database = Database(empty_database_url)
     workspace.migrate(database)
     with database.engine.connect() as connection:
-        opts = {"compare_type": True, "include_object": _is_of(connection.dialect.name)}
+        opts = {"compare_type": True, "include_object": of_a_model(connection.dialect.name)}
         context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Base.metadata) == []
     database.close()
 
 
-def _is_of(dialect: str) -> Callable[..., bool]:
+def of_a_model(dialect: str) -> Callable[..., bool]:
     """Alembic itself does not ask whether a model's index is for one kind of database alone."""
     return lambda item, *_: (only := getattr(item, "_ddl_if", None)) is None or only.dialect == dialect
 

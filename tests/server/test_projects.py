@@ -216,6 +216,7 @@ def test_a_project_is_emptied_beside_uploads_to_others(world: World) -> None:
 def test_an_upload_that_began_before_the_deletion_is_emptied_too(world: World) -> None:
     ada, bob = world.person("Ada", Role.ADMIN), world.person("Bob")
     atlas = world.project("atlas", bob)
+    world.make_partitions(NOW_MS)
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as upload:
             # It was let in before, and now does what comes first: its files, which hold the project.

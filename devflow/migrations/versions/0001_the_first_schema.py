@@ -291,9 +291,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team_id", "person_id", name="pk_team_members"),
     )
     op.create_index("ix_team_members_person_id", "team_members", ["person_id"])
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
     op.create_table(
         "events",
-        sa.Column("seq", ROW_ID, nullable=False),
+        sa.Column("seq", ROW_ID, nullable=False, autoincrement=True),
         sa.Column("event_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("timestamp", sa.BigInteger(), nullable=False),
         sa.Column("project_id", sa.BigInteger(), nullable=False),
@@ -307,9 +308,11 @@ def upgrade() -> None:
         sa.Column("insertions", sa.BigInteger(), nullable=False),
         sa.Column("deletions", sa.BigInteger(), nullable=False),
         sa.Column("files", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", name="pk_events"),
+        # What a table is partitioned by has to be in each of its keys.
+        sa.PrimaryKeyConstraint("seq", *["timestamp"] * is_postgresql, name="pk_events"),
         sa.UniqueConstraint("timestamp", "event_id", name="uq_events_timestamp_event_id"),
         sqlite_autoincrement=True,
+        postgresql_partition_by="RANGE (timestamp)",
     )
     op.create_index("ix_events_device_id_seq", "events", ["device_id", "seq"])
     unclaimed = sa.text("person_id IS NULL AND author_key IS NOT NULL")
@@ -320,8 +323,8 @@ def upgrade() -> None:
         sqlite_where=unclaimed,
         postgresql_where=unclaimed,
     )
-    if op.get_bind().dialect.name == "postgresql":
-        op.create_index("ix_events_event_id", "events", ["event_id"])
+    if is_postgresql:
+        op.create_index("ix_events_event_id", "events", ["event_id"], postgresql_using="hash")
     op.create_index("ix_events_person_id_timestamp", "events", ["person_id", "timestamp"])
     op.create_index("ix_events_project_id_timestamp", "events", ["project_id", "timestamp"])
     op.create_table(

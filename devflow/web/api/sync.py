@@ -43,7 +43,7 @@ def events() -> wire.BatchResult:
 
 def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None) -> wire.BatchResult:
     uploads.current().count(sender, len(batch.events))
-    context().intake.known.load(context().database)
+    context().intake.prepare(context().database, batch, now())
 
     def work(session: Session, by: Actor) -> wire.BatchResult:
         device = _device(session)
