@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from devflow import audit, rollups
-from devflow.accounts import erasure, people, sessions
+from devflow.accounts import erasure, passwords, people, sessions
 from devflow.accounts.erasure import WAIT_MS
 from devflow.audit import Act
 from devflow.errors import Invalid, NotFound, Unauthorized
@@ -323,6 +323,8 @@ def secrets_of(world: World, member: Member) -> dict[str, bytes]:
 def test_no_file_of_the_database_holds_the_person_any_more(world: World, tmp_path: Path) -> None:
     ada, eve, _, _ = working_team(world)
     leave_traces(world, ada, eve)
+    with world.database.writing() as session:  # one that nobody else's is like
+        session.get_one(Person, eve.id).password_hash = passwords.kept("Eve's and nobody else's: 7Q")
     sought = secrets_of(world, eve)
     file = Path(str(world.database.engine.url.database))
     written = file.read_bytes() + file.with_name(file.name + "-wal").read_bytes()
