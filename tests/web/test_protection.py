@@ -8,11 +8,14 @@ from typing import Any, Final
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from werkzeug.wrappers import Response
 
-from devflow import wire
-from devflow.models import Base
+from devflow import models, wire
+from devflow.access import Action
+from devflow.audit import Actor
+from devflow.models import Base, Role, TeamMember
+from devflow.web import guard
 from devflow.web.security import SAFE_METHODS
 from tests import build
 from tests.browsing import OURS, Team
@@ -270,3 +273,21 @@ def rows(team: Team) -> dict[str, list[str]]:
             for table in Base.metadata.sorted_tables
             if table.name not in TRAIL
         }
+
+
+def test_a_right_that_is_lost_on_the_way_is_missed_in_the_transaction(team: Team) -> None:
+    """What the door saw may be over when the writing begins."""
+    core = team.world.team("core", {team.people["bob"]: Role.MANAGER})
+    done: list[Actor] = []
+    database = team.world.database
+
+    @guard.needs(Action.MANAGE_TEAM)
+    def late(team: models.Team) -> str:
+        with database.writing() as session:
+            session.execute(delete(TeamMember).where(TeamMember.team_id == team.id))
+        guard.act(lambda _session, by: done.append(by))
+        return ""
+
+    team.app.add_url_rule("/late/<uuid:team_id>", "pages.late", late, methods=["POST"])
+    answer = team.browser("bob").post(f"/late/{core.public_id}")
+    assert (answer.status_code, done) == (404, [])
