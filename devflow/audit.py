@@ -286,13 +286,6 @@ def entries(session: Session, which: Filter, before: int | None, limit: int) -> 
     return session.scalars(query if before is None else query.where(AuditEntry.id < before)).all()
 
 
-def of_subject(
-    session: Session, public_id: UUID, before: int | None = None, limit: int = 100
-) -> Sequence[AuditEntry]:
-    """What was done to this person or thing, newest first, as ``entries``."""
-    return entries(session, Filter(subject=public_id), before, limit)
-
-
 def entries_between(
     session: Session, which: Filter, after: int, last: int, limit: int = _STEP
 ) -> Sequence[AuditEntry]:

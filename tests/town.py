@@ -150,7 +150,9 @@ def bearer(context: Context, member: Member, *, is_revoked: bool = False) -> str
         by = Actor(person, context.now(), context.vault)
         token = tokens.issue(session, by, person, device, context.server_id).token
         # It has reached its PC: the first use of a token writes that down.
-        tokens.confirm(session, tokens.bearer(session, context.vault, token, context.server_id, by.now_ms))
+        tokens.confirm(
+            session, tokens.holder(session, tokens.claims(context.vault, token, context.server_id), by.now_ms)
+        )
         if is_revoked:
             device.revoked_at = context.now()
         return token

@@ -117,11 +117,6 @@ def end_all_of(session: Session, device: Device, now_ms: int) -> None:
     )
 
 
-def bearer(session: Session, vault: Vault, token: str, audience: UUID, now_ms: int) -> Bearer:
-    """Whom the access token stands for right now; raise Unauthorized with what is wrong with it."""
-    return holder(session, claims(vault, token, audience), now_ms)
-
-
 def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
     """Whom a token with these ``claims`` stands for right now; raise Unauthorized."""
     try:

@@ -567,7 +567,7 @@ def test_entries_are_found_by_each_filter_and_in_pages(world: World) -> None:
     assert found(Filter(since_ms=NOW_MS + 2, until_ms=NOW_MS + 4)) == [4, 3]
     assert found(Filter(act=Act.PROJECT_MADE, refused_only=True)) == [5]
     with world.reading() as session:
-        assert [e.id - base for e in audit.of_subject(session, subject, base + 3, 1)] == [2]
+        assert [e.id - base for e in audit.entries(session, Filter(subject=subject), base + 3, 1)] == [2]
         between = audit.entries_between(session, Filter(subject=subject), base + 1, base + 2)
         assert [e.id - base for e in between] == [2]
         assert session.scalar(select(func.count()).select_from(AuditEntry)) == base + 6

@@ -275,4 +275,6 @@ def issue(server: Context, member: Member) -> str:
 
 def bearer(server: Context, token: str) -> UUID:
     with server.database.reading() as session:
-        return tokens.bearer(session, server.vault, token, server.server_id, server.now()).person.public_id
+        return tokens.holder(
+            session, tokens.claims(server.vault, token, server.server_id), server.now()
+        ).person.public_id

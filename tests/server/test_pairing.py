@@ -53,7 +53,7 @@ def collect(world: World, begun: Started, at: int = NOW_MS) -> wire.Tokens:
 
 def use(world: World, given: wire.Tokens) -> tokens.Bearer:
     with world.reading() as session:
-        found = tokens.bearer(session, world.vault, given.token, SERVER, NOW_MS)
+        found = tokens.holder(session, tokens.claims(world.vault, given.token, SERVER), NOW_MS)
     if tokens.needs_confirming(found):
         world.database.transact(lambda writing: tokens.confirm(writing, found))
     return found

@@ -105,7 +105,7 @@ def test_deactivating_ends_browsers_and_pcs_at_once_and_loses_nothing(world: Wor
     with world.reading() as session:
         assert sessions.find(session, cookie, NOW_MS) is None
         with pytest.raises(Unauthorized):
-            tokens.bearer(session, world.vault, given.token, SERVER, NOW_MS)
+            tokens.holder(session, tokens.claims(world.vault, given.token, SERVER), NOW_MS)
     assert world.send(eve, world.event(eve, project, saved(), NOW_MS)).success
     acts = [trail(world, kind)[0] for kind in (Act.PERSON_DEACTIVATED, Act.PERSON_REACTIVATED)]
     assert [json.loads(entry.detail)["before"] for entry in acts] == ["active", "deactivated"]

@@ -51,7 +51,7 @@ def bearer(world: World, token: str | wire.Tokens, *, audience: UUID = SERVER, a
     """Whom the token stands for; that it has arrived is noted, as at the doors for programs."""
     text = token if isinstance(token, str) else token.token
     with world.reading() as session:
-        found = tokens.bearer(session, world.vault, text, audience, at)
+        found = tokens.holder(session, tokens.claims(world.vault, text, audience), at)
     if tokens.needs_confirming(found):
         world.database.transact(lambda writing: tokens.confirm(writing, found))
     return found
@@ -212,7 +212,7 @@ def test_a_key_that_another_process_made_is_found(world: World) -> None:
     newer = World(world.database, vault_of_another_process(world))
     given = issue(newer, ada)
     with world.reading() as session:
-        assert tokens.bearer(session, vault, given.token, SERVER, NOW_MS).person.id == ada.id
+        assert tokens.holder(session, tokens.claims(vault, given.token, SERVER), NOW_MS).person.id == ada.id
 
 
 def vault_of_another_process(world: World) -> crypto.Vault:
@@ -369,7 +369,9 @@ def test_of_two_that_are_seen_at_once_one_is_told_it_was_replaced(world: World) 
     first = issue(world, world.person("Ada"))
     both = [renew(world, first), renew(world, first)]
     with world.reading() as session:
-        seen = [tokens.bearer(session, world.vault, each.token, SERVER, NOW_MS) for each in both]
+        seen = [
+            tokens.holder(session, tokens.claims(world.vault, each.token, SERVER), NOW_MS) for each in both
+        ]
     world.database.transact(lambda session: tokens.confirm(session, seen[0]))
     world.database.transact(lambda session: tokens.confirm(session, seen[0]))
     with pytest.raises(Unauthorized, match="replaced"):
