@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -97,6 +98,16 @@ def test_every_act_has_a_sentence_of_its_own(team: Team) -> None:
     assert len(set(sentences.values()) | {unknown}) == len(Act) + 1
     for found in sentences.values():
         assert found % dict.fromkeys(("who", "it", "whom", "whose", "role"), "X")
+
+
+def test_an_instant_of_an_entry_is_shown_as_a_time(team: Team) -> None:
+    bob = team.browser("bob")
+    assert bob.post("/me/account/deletion", password=build.PASSWORD).status_code == 302
+    (shown,) = [
+        line.get_text(" ")
+        for line in soup(team.browser("ada").get(f"/audit?act={Act.DELETION_ASKED}")).select(".trail li")
+    ]
+    assert re.search(r"due: \w{3} \d+, \d{4}, \d+:\d\d", shown), shown
 
 
 def test_pages_follow_each_other_without_a_gap_and_keep_the_filter(team: Team) -> None:

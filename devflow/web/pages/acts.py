@@ -296,8 +296,13 @@ def _sentence(act: Act) -> str:
 
 
 def _details(detail: dict[str, Any]) -> list[tuple[str, str]]:
-    """The entry's own words and counts; of a list its length."""
-    return [(word.replace("_", " "), _shown(value)) for word, value in detail.items()]
+    """The entry's own words, counts and instants (``..._at``); of a list its length."""
+    return [
+        (word.removesuffix("_at").replace("_", " "), i18n.moment(value))
+        if word.endswith("_at")
+        else (word.replace("_", " "), _shown(value))
+        for word, value in detail.items()
+    ]
 
 
 def _shown(value: Any) -> str:
