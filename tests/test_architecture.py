@@ -126,7 +126,11 @@ def test_the_walk_sees_both_programs() -> None:
         ("devflow/db.py", "from devflow.models import Event", "the database knows no table"),
         ("devflow/models.py", "from . import rollups", "tables know only the database"),
         ("devflow/ingest/known.py", "from flask_login import current_user", "only the web knows Flask"),
-        ("devflow/rollups.py", "def late():\n    from devflow.web import current", "the core knows no page"),
+        (
+            "devflow/rollups/adding.py",
+            "def late():\n    from devflow.web import current",
+            "the core knows no page",
+        ),
         ("devflow/web/session.py", "from devflow.factory import create_app", "no page builds the app"),
         ("devflow/ingest/known.py", "from devflow import jobs", "nothing waits for the jobs"),
         ("devflow/access.py", "import devflow_agent.store", "the server knows no agent"),

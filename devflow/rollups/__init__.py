@@ -1,0 +1,30 @@
+"""Cells: what each person did in each project by hour, day, week and month.
+
+Hour cells are exact at once, in the transaction that changed the events: an upload adds to them
+(``count``), everything else counts them anew (``recount``). Larger windows follow from hour cells;
+``refresh`` derives them where either left a mark.
+
+Cells outlive the events they were counted from. An hour that would need events from before
+``Workspace.events_since`` is closed: nothing counts it anew, whoever asks.
+"""
+
+from devflow.rollups.adding import count
+from devflow.rollups.larger import refresh
+from devflow.rollups.rebuilding import adopt, rebuild
+from devflow.rollups.recounting import Touched, recount
+from devflow.rollups.tallies import NOBODY, TYPE_NUMBER, Calendar, Tally, pack_files, unpack_files
+
+__all__ = [
+    "NOBODY",
+    "TYPE_NUMBER",
+    "Calendar",
+    "Tally",
+    "Touched",
+    "adopt",
+    "count",
+    "pack_files",
+    "rebuild",
+    "recount",
+    "refresh",
+    "unpack_files",
+]
