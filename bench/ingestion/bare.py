@@ -108,10 +108,10 @@ def _rows(number: int, batches: int) -> list[Row]:
             device_id=1,
             local_id=place,
             event_type=1,
-            data=drawn.randbytes(32 + 70),
+            data=drawn.randbytes(32 + 80),  # sealed, of the mean length of what our PCs send
             received_at=NOW_MS,
             person_id=1,
-            author_key=None,
+            author_key=None if place % 10 else b"a" * 16,
             insertions=0,
             deletions=0,
             files=b"\1\2\3\4",

@@ -1,6 +1,6 @@
 """The fifth million of events against the first, and the worker's memory before and after all of them.
 
-Memory at rest is that of a server that was started and has shown its login page once.
+Memory at rest is that of a server that was started and has shown its sign-in page once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ASKED: Final = (
 
 def measure(given: Given) -> Round:
     with ours.serving(given.rows) as (server, (pc,)):
-        urllib.request.urlopen(f"{server.url}/login", timeout=30).close()  # noqa: S310
+        urllib.request.urlopen(f"{server.url}/sign-in", timeout=30).close()  # noqa: S310
         at_rest = megabytes(server.worker, "VmRSS")
         sending.send(pc.door, pc.bodies(1))  # what is made once is made
         each = max(2, given.rows // FIFTHS // BATCH)

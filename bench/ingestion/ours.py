@@ -91,7 +91,7 @@ class Run:
         return self.marks.rate * self.size
 
     def __str__(self) -> str:
-        return f"{self.rate:,.0f}/s with {self.cpu_us:.1f} us of processor an event"
+        return f"{self.rate:,.0f}/s at {self.cpu_us:.1f} us"
 
 
 @contextmanager
