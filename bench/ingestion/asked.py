@@ -47,9 +47,6 @@ class Part(Protocol):
     """A module of this folder; ``ROWS`` and ``ROUNDS`` are what is taken unless others are given."""
 
     @property
-    def __doc__(self) -> str | None: ...  # type: ignore[override]
-
-    @property
     def ROWS(self) -> int: ...  # noqa: N802
 
     @property

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import psycopg
 
@@ -20,7 +21,7 @@ from devflow.ingest.rows import Row
 from devflow.partitions import Partitions, month_of
 from tests.build import DAY_MS, NOW_MS
 
-_COLUMNS = ", ".join(Row._fields)
+_COLUMNS: Final = ", ".join(Row._fields)
 
 
 def into_sqlite(batches: int, *, key_is_random: bool = False) -> Marks:
@@ -48,25 +49,23 @@ def into_sqlite(batches: int, *, key_is_random: bool = False) -> Marks:
 
 def into_postgres(batches: int, url: str) -> Marks:
     """COPY into a temporary table, from there what is new into the partitioned one, COMMIT of each batch."""
-    database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+    database = Database(url)
     workspace.migrate(database)
     months = {month_of(_timestamp(number * BATCH, batches)) for number in range(batches + 1)}
     Partitions().ensure(database, months, NOW_MS)
     database.close()
     with psycopg.connect(url) as db:
-        db.execute(
-            f"CREATE TEMPORARY TABLE arrived ON COMMIT DELETE ROWS AS SELECT {_COLUMNS} FROM events"  # noqa: S608
-        )
+        like_events = f"SELECT {_COLUMNS} FROM events WHERE false"  # noqa: S608
+        db.execute(f"CREATE TEMPORARY TABLE arrived ON COMMIT DELETE ROWS AS {like_events}")
         db.commit()
+
+        insert = f"INSERT INTO events ({_COLUMNS}) SELECT * FROM arrived ON CONFLICT DO NOTHING"  # noqa: S608
 
         def store(rows: list[Row]) -> None:
             with db.cursor() as cursor, cursor.copy(f"COPY arrived ({_COLUMNS}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
-            db.execute(
-                f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM arrived"  # noqa: S608
-                " ON CONFLICT DO NOTHING"
-            )
+            db.execute(insert)
             db.commit()
 
         return _timed(batches, store)

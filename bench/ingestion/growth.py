@@ -14,7 +14,7 @@ from bench.ingestion.ours import BATCH
 from bench.ingestion.processes import megabytes
 
 ROWS: Final = 5_000_000
-ROUNDS: Final = 1  # of a quarter of an hour
+ROUNDS: Final = 1  # it takes minutes
 FIFTHS: Final = 5
 ASKED: Final = (
     Asked("times as fast in the last fifth as in the first", least=0.8),

@@ -38,7 +38,7 @@ SETTINGS: Final = {
 
 @dataclass(frozen=True)
 class Pc:
-    """A person's PC, and what it sends: ten saves and commits of a minute, from ``start_ms`` on."""
+    """A person's PC, and what it sends: an event every five seconds, from ``start_ms`` on."""
 
     door: Door
     person: UUID
@@ -146,6 +146,7 @@ def _pc(server: ServerProcess, context: Context, member: Member, project: Projec
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
         "Content-Encoding": "gzip",
+        wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
     }
     assert server.port is not None
     door = Door(server.port, "/sync/events", headers, taken=b'"success":true')

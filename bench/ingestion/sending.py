@@ -42,17 +42,13 @@ class Marks(list[float]):
         return Marks(self[-max(2, len(self) // 5 + 1) :])
 
     @property
-    def first_fifth(self) -> Marks:
-        return Marks(self[: max(2, len(self) // 5 + 1)])
-
-    @property
     def steps(self) -> list[float]:
         """Seconds that each batch took, of those sent one after the other."""
         return [after - before for before, after in pairwise(self)]
 
 
 def send(door: Door, bodies: Sequence[bytes]) -> Marks:
-    """Send one after the other; raise SystemExit if one is not taken."""
+    """Send one after the other; raise RuntimeError if one is not taken."""
     connection = HTTPConnection("127.0.0.1", door.port, timeout=TIMEOUT_S)
     connection.connect()
     marks = Marks([time.perf_counter()])
@@ -61,14 +57,14 @@ def send(door: Door, bodies: Sequence[bytes]) -> Marks:
         answer = connection.getresponse()
         said = answer.read()
         if answer.status != 200 or door.taken not in said:
-            raise SystemExit(f"expected every event to be taken, got {answer.status} {said[:300]!r}")
+            raise RuntimeError(f"expected every event to be taken, got {answer.status} {said[:300]!r}")
         marks.append(time.perf_counter())
     connection.close()
     return marks
 
 
 def send_at_once(doors: Sequence[Door], bodies: Sequence[Sequence[bytes]]) -> Marks:
-    """Send the bodies of each door from a process of its own; all begin together."""
+    """Send the bodies of each door from a process of its own; all begin together. Raise as ``send`` does."""
     start = _FORK.Barrier(len(doors))
     with _FORK.Pool(len(doors), initializer=_know, initargs=(start,)) as pool:
         found = pool.starmap(_wait_and_send, zip(doors, bodies, strict=True), chunksize=1)
