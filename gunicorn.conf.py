@@ -3,6 +3,7 @@
 The address is the one thing an operator may want to change: ``--bind``, or GUNICORN_CMD_ARGS.
 """
 
+import gc
 import logging
 import os
 import ssl
@@ -79,6 +80,11 @@ def when_ready(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     context = worker.wsgi.extensions["devflow"]
+    # What is loaded now stays: the collector need not walk through it again and again, which takes a
+    # tenth of the time of large uploads.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     worker.jobs = jobs.start(context)
     # Reads the ids of all events, of millions for some seconds; uploads wait for it, nothing else does.
     threading.Thread(target=context.intake.known.load, args=(context.database,), daemon=True).start()

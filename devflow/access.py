@@ -7,6 +7,7 @@ project. Objects are fetched through ``visible``, so what is not yours looks lik
 
 from __future__ import annotations
 
+import functools
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -142,34 +143,42 @@ def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
     """The things on which the person may do ``action``; the one rule that everything else asks."""
     if SCOPES.get(action.scope) is not kind:
         raise AssertionError(f"{action} is not done to a {kind.__name__}")
-    return select(kind).where(_rule(person, action, kind))
+    is_everywhere = person.role == Role.ADMIN and action in _ADMIN
+    statement: Select[Thing] = _visible(person.id, is_everywhere, action, kind)
+    return statement
 
 
-def _rule(person: Person, action: Action, kind: type[Any]) -> ColumnElement[bool]:
-    everywhere = true() if person.role == Role.ADMIN and action in _ADMIN else false()
+@functools.lru_cache(maxsize=1_000)  # to make one takes longer than to run it
+def _visible(person_id: int, is_everywhere: bool, action: Action, kind: type[Any]) -> Select[Any]:
+    return select(kind).where(_rule(person_id, true() if is_everywhere else false(), action, kind))
+
+
+def _rule(
+    person_id: int, everywhere: ColumnElement[bool], action: Action, kind: type[Any]
+) -> ColumnElement[bool]:
     if kind is Project:
-        joined = Project.id.in_(_member_of(ProjectMember.project_id, ProjectMember, person, action))
+        joined = Project.id.in_(_member_of(ProjectMember.project_id, ProjectMember, person_id, action))
         return Project.deleted_at.is_(None) & or_(everywhere, joined)
     if kind is Team:
-        return everywhere | Team.id.in_(_member_of(TeamMember.team_id, TeamMember, person, action))
+        return everywhere | Team.id.in_(_member_of(TeamMember.team_id, TeamMember, person_id, action))
     if kind is Person:
-        own = Person.id == person.id if action in _OWN else false()
-        return Person.erased_at.is_(None) & or_(everywhere, own, Person.id.in_(_under(person, action)))
-    return everywhere | (Device.person_id == person.id if action in _OWN else false())
+        own = Person.id == person_id if action in _OWN else false()
+        return Person.erased_at.is_(None) & or_(everywhere, own, Person.id.in_(_under(person_id, action)))
+    return everywhere | (Device.person_id == person_id if action in _OWN else false())
 
 
-def _member_of(column: Any, kind: type[Any], person: Person, action: Action) -> Select[Any]:
+def _member_of(column: Any, kind: type[Any], person_id: int, action: Action) -> Select[Any]:
     """The ids of the teams or projects in which the person's role has the permission."""
-    return select(column).where(kind.person_id == person.id, kind.role.in_(_roles_with(action)))
+    return select(column).where(kind.person_id == person_id, kind.role.in_(_roles_with(action)))
 
 
-def _under(person: Person, action: Action) -> Select[Any]:
+def _under(person_id: int, action: Action) -> Select[Any]:
     """The ids of the people in the teams in which the person's role has the permission."""
     led, member = aliased(TeamMember), aliased(TeamMember)
     return (
         select(member.person_id)
         .join(led, led.team_id == member.team_id)
-        .where(led.person_id == person.id, led.role.in_(_roles_with(action)))
+        .where(led.person_id == person_id, led.role.in_(_roles_with(action)))
     )
 
 

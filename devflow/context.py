@@ -12,7 +12,7 @@ from devflow.accounts.throttle import Throttle
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
-from devflow.ingest import Intake, known
+from devflow.ingest import Intake
 from devflow.restores import Epoch
 from devflow.rollups import Calendar
 from devflow.sealed import Resealing
@@ -58,5 +58,5 @@ class Context:
             vault=keys.open_vault(database, settings),
             throttle=Throttle(now),
             now=now,
-            intake=Intake(calendar, known.on(database)),
+            intake=Intake.of(database, calendar),
         )

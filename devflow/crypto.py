@@ -16,7 +16,7 @@ import secrets
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,7 @@ from devflow.errors import DevflowError
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+_DRAWN: Final = 50
 KDF_ITERATIONS: Final = 600_000
 """OWASP's count for PBKDF2-HMAC-SHA256 (Password Storage Cheat Sheet, 2023)."""
 LEASE_S: Final = 600
@@ -144,8 +145,10 @@ class Vault:
         number = self._open.current
         prefix, bound, encrypt = _KEY_ID.pack(number), _bound(field, b""), self._open.ciphers[number].encrypt
 
+        nonces = _nonces()
+
         def seal(row: bytes, text: bytes) -> bytes:
-            nonce = os.urandom(NONCE_BYTES)
+            nonce = next(nonces)
             return prefix + nonce + encrypt(nonce, text, bound + row)
 
         return seal
@@ -186,7 +189,7 @@ class Vault:
 
     def mac(self, purpose: str, *parts: bytes) -> bytes:
         """HMAC-SHA256 of the parts under a key of this purpose alone."""
-        framed = b"".join(_KEY_ID.pack(len(part)) + part for part in parts)
+        framed = b"".join([_KEY_ID.pack(len(part)) + part for part in parts])
         return hmac.digest(_key_for(self.ring.hashes, purpose), framed, "sha256")
 
     def _cipher(self, number: int, field: str) -> AESGCM:
@@ -214,6 +217,14 @@ def _ready(ring: Ring) -> _Open:
 @functools.lru_cache(maxsize=64)
 def _key_for(key: bytes, purpose: str) -> bytes:
     return hmac.digest(key, purpose.encode(), "sha256")
+
+
+def _nonces() -> Iterator[bytes]:
+    """Random ones, drawn some at a time: for one alone the system is asked as long as it takes to seal."""
+    while True:
+        drawn = os.urandom(_DRAWN * NONCE_BYTES)
+        for start in range(0, len(drawn), NONCE_BYTES):
+            yield drawn[start : start + NONCE_BYTES]
 
 
 def _bound(field: str, row: bytes) -> bytes:

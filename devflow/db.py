@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from enum import IntEnum
-from typing import Any, Final, TypeVar
+from itertools import chain
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 from sqlalchemy import (
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Engine,
     FromClause,
     Integer,
+    Table,
     column,
     create_engine,
     event,
@@ -41,6 +44,10 @@ _PASSING: Final = frozenset({"40001", "40P01", "23505"})
 T = TypeVar("T")
 UNSEEN: Final = {"synchronize_session": False}
 """For an UPDATE that no object of the session needs to know of."""
+
+# A third faster than a row a statement, and other threads get the interpreter four times a batch, not
+# a thousand times, each of which it may take them 5 ms to give it back.
+_ROWS_A_STATEMENT: Final = 250
 
 # SQLite numbers rows by itself only in a column declared INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -174,20 +181,24 @@ def _sqlite_engine(url: str, *, begin: str, pool_size: int, query_only: bool) ->
 
 
 def upsert(
-    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, update: Sequence[str]
+    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, update: tuple[str, ...]
 ) -> None:
     """Insert ``rows``; where the primary key is taken, overwrite the columns named in ``update``.
 
     The row is locked either way, which DO NOTHING would not do.
     """
-    if not rows:
-        return
-    statement = _insert(session, model)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(inspect(model).primary_key),
-        set_={name: statement.excluded[name] for name in update},
-    )
-    session.execute(statement, list(rows))
+    if rows:
+        session.connection().execute(_upsert(_dialect(session), cast(Hashable, model), update), list(rows))
+
+
+def insert_new(
+    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, unique: tuple[str, ...]
+) -> None:
+    """Insert the ``rows`` whose ``unique`` columns are not taken yet."""
+    if rows:
+        session.connection().execute(
+            _insert_new(_dialect(session), cast(Hashable, model), unique), list(rows)
+        )
 
 
 def insert_many(
@@ -200,25 +211,54 @@ def insert_many(
         with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
-    else:
-        places = ", ".join("?" * len(columns))
-        statement = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - names of our own
-        connection.exec_driver_sql(statement, list(map(tuple, rows)))
+        return
+    whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
+    for size, part in ((_ROWS_A_STATEMENT, rows[:whole]), (len(rows) - whole, rows[whole:])):
+        if part:
+            one = f"({', '.join('?' * len(columns))})"
+            statement = f"INSERT INTO {table} ({names}) VALUES {', '.join([one] * size)}"  # noqa: S608 - our names
+            connection.exec_driver_sql(
+                statement, [tuple(chain.from_iterable(some)) for some in in_steps(part, size)]
+            )
 
 
-def insert_new(
-    session: Session, model: type[Any], rows: Sequence[dict[str, Any]], *, unique: Sequence[str]
-) -> None:
-    """Insert the ``rows`` whose ``unique`` columns are not taken yet."""
-    if rows:
-        session.execute(_insert(session, model).on_conflict_do_nothing(index_elements=unique), list(rows))
+def in_steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Some of the items at a time: what a statement takes is limited."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _insert(session: Session, model: type[Any]) -> postgresql.Insert | sqlite.Insert:
+def literal(connection: Connection, value: bytes) -> str:
+    """The bytes as a statement that is written out has them."""
+    return f"'\\x{value.hex()}'::bytea" if connection.dialect.name == "postgresql" else f"x'{value.hex()}'"
+
+
+# Statements are made once: that takes SQLAlchemy longer than the database needs to run them.
+@functools.cache
+def _upsert(dialect: str, model: Hashable, update: tuple[str, ...]) -> postgresql.Insert | sqlite.Insert:
+    statement = _insert(dialect, model)
+    return statement.on_conflict_do_update(
+        index_elements=list(_table(model).primary_key),
+        set_={name: statement.excluded[name] for name in update},
+    )
+
+
+@functools.cache
+def _insert_new(dialect: str, model: Hashable, unique: tuple[str, ...]) -> postgresql.Insert | sqlite.Insert:
+    return _insert(dialect, model).on_conflict_do_nothing(index_elements=unique)
+
+
+def _insert(dialect: str, model: Any) -> postgresql.Insert | sqlite.Insert:
     # Into the table, not the model: rows that are no objects of the session come far cheaper.
-    table = inspect(model).local_table
-    dialect = session.get_bind().dialect.name
+    table = _table(model)
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def _table(model: Any) -> Table:
+    return cast(Table, inspect(model).local_table)
+
+
+def _dialect(session: Session) -> str:
+    return session.get_bind().dialect.name
 
 
 class Lock(IntEnum):

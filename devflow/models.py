@@ -296,6 +296,7 @@ class Project(Base):
     """
 
     __tablename__ = "projects"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - as SQLAlchemy wants it
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     public_id: Mapped[UUID] = mapped_column(Uuid, unique=True)

@@ -28,6 +28,7 @@ DEFAULT_DAYS: Final = 365
 MAX_DAYS: Final = 3_650
 CHUNK: Final = 2_000
 _WORKSPACE: Final = Workspace.__table__.c
+_KEPT: Final = select(_WORKSPACE.retention_days, _WORKSPACE.events_since)
 _DAY_MS: Final = 24 * windows.HOUR_MS
 
 
@@ -82,7 +83,7 @@ def taken_from(session: Session, now_ms: int, calendar: Calendar) -> date | None
 
 
 def _horizon(session: Session, now_ms: int, calendar: Calendar) -> int:
-    kept = session.execute(select(_WORKSPACE.retention_days, _WORKSPACE.events_since)).one()
+    kept = session.execute(_KEPT).one()
     by_age = 0 if kept.retention_days is None else cut(now_ms, kept.retention_days, calendar)
     since = max(kept.events_since, by_age)
     return since + _margin(calendar) if since else 0

@@ -16,7 +16,8 @@ from devflow.accounts.people import EMAIL
 from devflow.audit import Actor
 from devflow.crypto import Damaged, Vault
 from devflow.db import Database
-from devflow.ingest.rows import DATA, PATH
+from devflow.ingest.files import PATH
+from devflow.ingest.rows import DATA
 from devflow.keys import Purpose
 from devflow.models import Event, File, Person, SecondFactor
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast
+from itertools import chain
+from typing import Annotated, Any, Final, Literal, TypeVar, Union
 from uuid import UUID
 
 import msgspec
@@ -49,10 +50,10 @@ MAX_DIGEST_DAYS: Final = 366
 # For Python "$" is also before a last line end, for JSON Schema it is not; this is the end for both.
 _END: Final = r"$(?!\n)"
 # Only the canonical form, so that an answer repeats an id letter for letter.
-EventId = Annotated[
-    str, Meta(pattern=f"^[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}{_END}")
-]
-PublicId = Annotated[str, Meta(pattern=f"^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}{_END}")]
+_EVENT_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_PUBLIC: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+EventId = Annotated[str, Meta(pattern=f"^{_EVENT_ID}{_END}")]
+PublicId = Annotated[str, Meta(pattern=f"^{_PUBLIC}{_END}")]
 Millis = Annotated[int, Meta(ge=0, le=MAX_TIMESTAMP_MS)]
 Count = Annotated[int, Meta(ge=0, le=2**40)]
 LocalId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -529,34 +530,46 @@ class Received(
     text, which compares far faster than ``UUID``.
     """
 
-    id: EventId
+    id: str
     timestamp: Millis
-    device_id: PublicId
-    user_id: PublicId
-    project_id: PublicId
+    device_id: str
+    user_id: str
+    project_id: str
     local_id: LocalId
     event_data: EventData
 
-    @property
-    def id_bytes(self) -> bytes:
-        return bytes.fromhex(self.id.replace("-", ""))
+
+class _Checked(Received, frozen=True, kw_only=True, rename="camel", tag_field="eventType"):
+    """The same with its ids, whose patterns take twice as long as all the rest."""
+
+    id: EventId
+    device_id: PublicId
+    user_id: PublicId
+    project_id: PublicId
 
 
-def _received(kind: EventType, data: type[EventData]) -> type[Received]:
-    made = defstruct(
-        f"Received{data.__name__}",
-        [("event_data", data)],
-        bases=(Received,),
-        module=__name__,
-        tag=str(kind),
-        frozen=True,
-        kw_only=True,
-        forbid_unknown_fields=True,
-        rename="camel",
+def _decoder(base: type[Received]) -> msgspec.json.Decoder[Received]:
+    """Of ``base`` with each kind of data."""
+    kinds = tuple(
+        defstruct(
+            f"{base.__name__}{data.__name__}",
+            [("event_data", data)],
+            bases=(base,),
+            module=__name__,
+            tag=str(kind),
+            frozen=True,
+            kw_only=True,
+            forbid_unknown_fields=True,
+            rename="camel",
+        )
+        for kind, data in DATA.items()
     )
-    return cast(type[Received], made)
+    return msgspec.json.Decoder(Union[kinds])  # noqa: UP007 - made, not written
 
 
+_ID_LENGTH: Final = 36
+_ID_DIGITS: Final = 32
+_ID_PLACES: Final = {8: {"-"}, 13: {"-"}, 18: {"-"}, 23: {"-"}, 14: {"4"}, 19: set("89ab")}
 _T = TypeVar("_T")
 _encoder = msgspec.json.Encoder()
 # An array that holds its first events and one more, and passes over the rest: as a list the millions
@@ -569,9 +582,9 @@ _batch: Final = msgspec.json.Decoder(
         "Batch", [("events", _First), ("device_id", UUID)], rename="camel", forbid_unknown_fields=True
     )
 )
-_event: Final[msgspec.json.Decoder[Received]] = msgspec.json.Decoder(
-    Union[tuple(_received(kind, data) for kind, data in DATA.items())]  # noqa: UP007 - made, not written
-)
+_event: Final = _decoder(Received)
+_checked_event: Final = _decoder(_Checked)
+_PUBLIC_ID: Final = re.compile(_PUBLIC)
 # JSON may carry a NUL, PostgreSQL text may not. After an odd backslash more it is a name's own text.
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -607,13 +620,50 @@ def receive(raw: Raw) -> Received:
     if len(raw) > MAX_EVENT_BYTES:
         raise Invalid(f"expected at most {MAX_EVENT_BYTES} bytes an event, got {len(raw)}")
     try:
-        event = _event.decode(raw)
+        event = _checked_event.decode(raw)
         data_json = _encoder.encode(event.event_data)
     except _MALFORMED as error:
         raise Invalid(_said(error)) from error
-    if b"\\u0000" in data_json and _NUL.search(data_json):
+    if _holds_nul(data_json):
         raise Invalid("expected text without the NUL character - at `$.eventData`")
     return event
+
+
+def receive_all(raws: Sequence[Raw]) -> list[Received] | None:
+    """What ``receive`` gives for each, in a quarter of the time; None if it would refuse one of them."""
+    if max(map(len, raws), default=0) > MAX_EVENT_BYTES:
+        return None
+    decode, encode = _event.decode, _encoder.encode
+    try:
+        events = [decode(raw) for raw in raws]
+        data_json = b"".join([encode(event.event_data) for event in events])
+    except _MALFORMED:
+        return None
+    if not _are_event_ids([event.id for event in events]) or _holds_nul(data_json):
+        return None
+    named = {(event.device_id, event.user_id, event.project_id) for event in events}
+    return events if all(map(_PUBLIC_ID.fullmatch, chain.from_iterable(named))) else None
+
+
+def _holds_nul(data_json: bytes) -> bool:
+    return b"\\u0000" in data_json and _NUL.search(data_json) is not None
+
+
+def _are_event_ids(ids: Sequence[str]) -> bool:
+    """Whether all match the pattern of ``EventId``: a few looks at all of them, place by place."""
+    joined = "".join(ids)
+    digits = joined.replace("-", "")
+    if {len(each) for each in ids} - {_ID_LENGTH} or len(digits) != len(ids) * _ID_DIGITS:
+        return False
+    return set(digits) <= set("0123456789abcdef") and all(
+        set(joined[place::_ID_LENGTH]) <= allowed for place, allowed in _ID_PLACES.items()
+    )
+
+
+def binary_ids(events: Sequence[Received]) -> list[bytes]:
+    """The 16 bytes of each id."""
+    joined = bytes.fromhex("".join([event.id for event in events]).replace("-", ""))
+    return [joined[start : start + 16] for start in range(0, len(joined), 16)]
 
 
 def _said(error: Exception) -> str:

@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from devflow.config import Settings
 from devflow.context import Context
 from devflow.crypto import Vault
 from devflow.db import Database
-from devflow.ingest import Intake, known
+from devflow.ingest import Intake
 from devflow.ingest.sender import Sender
 from devflow.models import (
     Device,
@@ -83,11 +83,11 @@ class World:
     """None to look for them at each upload, since a test may take them away."""
 
     def __post_init__(self) -> None:
-        self._known = known.on(self.database)
+        self._intake = Intake.of(self.database, self.calendar)
 
     @property
     def intake(self) -> Intake:
-        return Intake(self.calendar, self._known, self.partitions or Partitions())
+        return replace(self._intake, calendar=self.calendar, partitions=self.partitions or Partitions())
 
     @classmethod
     def of(cls, context: Context) -> World:

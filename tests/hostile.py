@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from devflow import wire
 from devflow.accounts import people
 from devflow.crypto import Vault
-from devflow.ingest import rows
+from devflow.ingest import files
 from devflow.models import Base, BrowserSession, Device, File, Pairing, Person, Role
 from tests import build
 from tests.browsing import Team
@@ -197,6 +197,6 @@ def _plant_sealed(session: Session, vault: Vault) -> None:
         text = STRINGS[number % len(STRINGS)] + "@example.org"
         person.email = vault.seal(people.EMAIL, person.public_id.bytes, text.encode())
     paths = {
-        vault.open(rows.PATH, file.path_key, file.path).decode() for file in session.scalars(select(File))
+        vault.open(files.PATH, file.path_key, file.path).decode() for file in session.scalars(select(File))
     }
     assert set(STRINGS) <= paths

@@ -23,7 +23,8 @@ from sqlalchemy import MetaData, create_engine, select
 from devflow import keys
 from devflow.config import Settings
 from devflow.db import Database
-from devflow.ingest.rows import DATA, PATH
+from devflow.ingest.files import PATH
+from devflow.ingest.rows import DATA
 from devflow.models import Event, File
 from tests.cli import Cli
 from tests.recorder import recording

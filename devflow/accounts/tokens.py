@@ -9,12 +9,13 @@ stolen from them: the grant ends, and with it every token of it (RFC 9700, 4.14.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import jwt
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from devflow import audit, crypto, wire
@@ -26,6 +27,8 @@ from devflow.models import Device, Grant, Person, RefreshToken
 TOKEN_LIFETIME_MS: Final = 7 * 86_400_000
 REFRESH_LIFETIME_MS: Final = 90 * 86_400_000
 ISSUER: Final = "devflow"
+_KEPT: Final = 500
+"""Tokens whose signature was seen to be good."""
 _REQUIRED: Final = ["exp", "iat", "sub", "aud", "iss", "ver", "grant", "num", "par"]
 _NOT_VALID: Final = "this token is not valid here: sign in again"
 _ENDED: Final = "this token was ended: sign in again"
@@ -117,23 +120,26 @@ def end_all_of(session: Session, device: Device, now_ms: int) -> None:
     )
 
 
+# All at once: ``_holders`` finds person and device in the session.
+_HELD: Final = (
+    select(Grant, Person, Device)
+    .join(Person, Person.id == Grant.person_id)
+    .outerjoin(Device, Device.id == Grant.device_id)
+    .where(Grant.public_id == bindparam("grant"))
+)
+
+
 def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
     """Whom a token with these ``claims`` stands for right now; raise Unauthorized."""
     try:
         person_id, grant_id = UUID(claims["sub"]), UUID(claims["grant"])
         number, parent, expires_at_s = int(claims["num"]), int(claims["par"]), int(claims["exp"])
-        device_id = UUID(claims["dev"]) if "dev" in claims else None
+        device_id = device_of(claims)
     except (ValueError, TypeError, AttributeError) as error:
         raise Unauthorized(_NOT_VALID) from error
     if expires_at_s * 1_000 <= now_ms:
         raise Unauthorized("this token has expired: refresh it, or sign in again")
-    found = session.execute(
-        # All at once: ``_holders`` finds person and device in the session.
-        select(Grant, Person, Device)
-        .join(Person, Person.id == Grant.person_id)
-        .outerjoin(Device, Device.id == Grant.device_id)
-        .where(Grant.public_id == grant_id)
-    ).one_or_none()
+    found = session.execute(_HELD, {"grant": grant_id}).one_or_none()
     if found is None:
         raise Unauthorized(_ENDED)
     grant = found.Grant
@@ -237,19 +243,35 @@ def _holders(session: Session, grant: Grant) -> tuple[Person, Device | None]:
     return person, device
 
 
+def device_of(claims: dict[str, Any]) -> UUID | None:
+    """The device that a token is bound to by its ``claims``."""
+    return UUID(claims["dev"]) if "dev" in claims else None
+
+
 def claims(vault: Vault, token: str, audience: UUID) -> dict[str, Any]:
     """What the token says, signed by us for us; whether it has expired is for our own clock to say."""
     try:
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            _key(vault, int(jwt.get_unverified_header(token).get("kid", ""))),
-            algorithms=["HS256"],
-            audience=str(audience),
-            issuer=ISSUER,
-            options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
-        )
+        return _verified(token, _key(vault, _key_number(token)), audience)
     except (jwt.InvalidTokenError, ValueError, TypeError) as error:
         raise Unauthorized(_NOT_VALID) from error
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _key_number(token: str) -> int:
+    return int(jwt.get_unverified_header(token).get("kid", ""))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _verified(token: str, key: bytes, audience: UUID) -> dict[str, Any]:
+    """The same each time: what changes, as that a token expires, is not looked at here."""
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=["HS256"],
+        audience=str(audience),
+        issuer=ISSUER,
+        options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
+    )
     return claims
 
 

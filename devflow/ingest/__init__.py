@@ -7,13 +7,15 @@ already, ``rows`` makes what is new ready to store, ``authors`` is about whose c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import operator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
 
 from devflow import access, audit, db, retention, rollups, wire
@@ -21,7 +23,8 @@ from devflow.access import Action
 from devflow.audit import Act
 from devflow.crypto import Vault
 from devflow.db import Database
-from devflow.ingest import authors, judging, rows
+from devflow.ingest import authors, judging, known, rows
+from devflow.ingest.files import Files
 from devflow.ingest.judging import Indexed, refuse
 from devflow.ingest.known import Known
 from devflow.ingest.sender import Sender, lock_person
@@ -37,7 +40,12 @@ class Intake:
 
     calendar: Calendar
     known: Known
+    files: Files
     partitions: Partitions = field(default_factory=Partitions)
+
+    @classmethod
+    def of(cls, database: Database, calendar: Calendar) -> Intake:
+        return cls(calendar, known.on(database), Files(is_alone=database.is_sqlite))
 
     def prepare(self, database: Database, batch: wire.Batch, now_ms: int) -> None:
         """Get ready to accept the batch; before its transaction, and not in it."""
@@ -55,7 +63,7 @@ class Intake:
         """Take a batch. Every id sent stands in exactly one list of the answer; the caller commits first."""
         received, refusals = judging.judge(batch.events, sender.device.public_id, sender.person.public_id)
         projects = _projects(session, sender.person, {event.project_id for _, event in received})
-        received, foreign = _split(received, lambda event: event.project_id in projects)
+        received, foreign = _split(received, [event.project_id in projects for _, event in received])
         refusals += [refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in foreign]
 
         horizon = retention.horizon(session, sender.by.now_ms, self.calendar)
@@ -63,8 +71,8 @@ class Intake:
         db.lock(session, db.Lock.NOBODYS_CELLS, projects.values())
         stored = self.known.find(session, [event for _, event in received])
         same, contradicting = self._compare(sender.vault, received, stored, projects, refusals)
-        unknown = [(i, e) for i, e in received if e.id not in stored] if stored else received
-        new, expired = _split(unknown, lambda event: event.timestamp >= horizon)
+        unknown, _ = _split(received, [event.id not in stored for _, event in received])
+        new, expired = _split(unknown, [event.timestamp >= horizon for _, event in unknown])
         refusals += [refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
 
         self._store(session, sender, [event for _, event in new], projects)
@@ -74,7 +82,7 @@ class Intake:
         _note(session, sender, contradicting)
         return wire.BatchResult(
             success=not refusals,
-            synced_ids=list(dict.fromkeys(event.id for _, event in sorted(same + new, key=_place))),
+            synced_ids=list(dict.fromkeys([event.id for _, event in sorted(same + new, key=_PLACE)])),
             errors=sorted(refusals, key=lambda refusal: refusal.index),
         )
 
@@ -87,8 +95,9 @@ class Intake:
         refusals: list[Refusal],
     ) -> tuple[list[Indexed], list[UUID]]:
         """Of what is stored already, what says the same; ids of what does not. Refusals are added."""
-        same, contradicting = [], []
-        for index, event in received:
+        same: list[Indexed] = []
+        contradicting: list[UUID] = []
+        for index, event in received if stored else ():
             row = stored.get(event.id)
             if row is None:
                 continue
@@ -107,7 +116,7 @@ class Intake:
     ) -> None:
         if not events:
             return
-        made = rows.make(session, sender, events, projects)
+        made = rows.make(session, sender, events, projects, self.files)
         rollups.count(session, made, self.calendar)
         try:
             db.insert_many(session, Event.__table__, rows.Row._fields, made)
@@ -117,6 +126,7 @@ class Intake:
         self.known.add(session, made)
 
 
+_HEARD: Final = update(Device).where(Device.__table__.c.id == bindparam("device"))
 _NO_PROJECT: Final = (
     "expected a project that you send to; there is none with this id that you are a member of"
 )
@@ -128,10 +138,10 @@ _CONFLICTS_NAMED: Final = 20
 
 def _projects(session: Session, person: Person, named: Collection[str]) -> dict[str, int]:
     """The numbers of the projects named that the person may send to."""
-    allowed = access.visible(person, Action.SEND_EVENTS, Project).where(
-        Project.public_id.in_(map(UUID, named))
-    )
-    return {str(project.public_id): project.id for project in session.scalars(allowed)}
+    allowed = access.visible(person, Action.SEND_EVENTS, Project)
+    found = session.connection().execute(allowed.with_only_columns(Project.public_id, Project.id))
+    ids = {str(public_id): number for public_id, number in found}
+    return {each: ids[each] for each in named if each in ids}
 
 
 def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool:
@@ -148,8 +158,7 @@ def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool
 
 def _note(session: Session, sender: Sender, contradicting: Sequence[UUID]) -> None:
     """That the PC was heard, and what it sent that contradicts what is stored."""
-    heard = update(Device).where(Device.id == sender.device.id).values(last_seen_at=sender.by.now_ms)
-    session.execute(heard, execution_options=db.UNSEEN)
+    session.connection().execute(_HEARD, {"device": sender.device.id, "last_seen_at": sender.by.now_ms})
     if contradicting:
         audit.record(
             session,
@@ -162,15 +171,11 @@ def _note(session: Session, sender: Sender, contradicting: Sequence[UUID]) -> No
         )
 
 
-def _place(indexed: Indexed) -> int:
-    return indexed[0]
+_PLACE: Final = operator.itemgetter(0)
 
 
-def _split(
-    events: Sequence[Indexed], test: Callable[[Received], bool]
-) -> tuple[list[Indexed], list[Indexed]]:
-    """Those that pass the test, and those that do not."""
-    passed = [indexed for indexed in events if test(indexed[1])]
-    if len(passed) == len(events):
-        return passed, []
-    return passed, [indexed for indexed in events if not test(indexed[1])]
+def _split(events: list[Indexed], tests: list[bool]) -> tuple[list[Indexed], list[Indexed]]:
+    """Those that pass their test, and those that do not."""
+    if all(tests):
+        return events, []
+    return list(compress(events, tests)), list(compress(events, map(operator.not_, tests)))

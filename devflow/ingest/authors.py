@@ -49,7 +49,7 @@ def add(session: Session, by: Actor, wire_keys: Iterable[bytes], calendar: Calen
         session,
         PersonAuthor,
         [{"author_key": key, "person_id": person.id} for key in sorted(keys)],
-        unique=["author_key"],
+        unique=("author_key",),
     )
     # Looked for now, when whoever adds the same key at the same time has been waited for.
     others = PersonAuthor.author_key.in_(keys) & (PersonAuthor.person_id != person.id)

@@ -17,9 +17,17 @@ Indexed = tuple[int, Received]
 
 def judge(events: Sequence[Raw], device_id: UUID, person_id: UUID) -> tuple[list[Indexed], list[Refusal]]:
     """The events that may be stored, and refusals of the others."""
+    device, person = str(device_id), str(person_id)
+    received = wire.receive_all(events)
+    if received is not None and {(each.device_id, each.user_id) for each in received} <= {(device, person)}:
+        return _without_contradictions(list(enumerate(received)), [])
+    return _judge_each(events, device, person)
+
+
+def _judge_each(events: Sequence[Raw], device: str, person: str) -> tuple[list[Indexed], list[Refusal]]:
+    """As ``judge``, which only looks whether anything is wrong at all."""
     received: list[Indexed] = []
     refusals: list[Refusal] = []
-    device, person = str(device_id), str(person_id)
     for index, raw in enumerate(events):
         try:
             event = wire.receive(raw)
@@ -45,10 +53,10 @@ def _without_contradictions(
     received: list[Indexed], refusals: list[Refusal]
 ) -> tuple[list[Indexed], list[Refusal]]:
     """One id, one verdict: an id that came twice with different content is refused each time."""
-    first = {event.id: event for _, event in reversed(received)}
     refused = {refusal.id for refusal in refusals}
-    if len(first) == len(received) and not refused & first.keys():
+    if len({event.id for _, event in received} - refused) == len(received):
         return received, refusals
+    first = {event.id: event for _, event in reversed(received)}
     torn = {e.id for _, e in received if first[e.id] != e or e.id in refused}
     twice = "this id came more than once in the batch, with different content"
     contradicting = [refuse(i, e, ErrorCode.CONFLICT, twice) for i, e in received if e.id in torn]

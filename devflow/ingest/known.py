@@ -8,21 +8,21 @@ with another time is noticed by fingerprints in memory, eight bytes each.
 
 from __future__ import annotations
 
+import itertools
+import struct
 import threading
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import Result, event, func, select, text
+from sqlalchemy import Result, Select, event, select, text
 from sqlalchemy.orm import Session
 
+from devflow import wire
 from devflow.db import Database
 from devflow.models import Event
 from devflow.wire import Received
 
-_EVENTS: Final = Event.__table__.c
 Stored = dict[str, Any]
 """Rows of ``_COLUMNS`` by the id of the event."""
 _COLUMNS: Final = (
@@ -64,7 +64,7 @@ class ByIndex:
         return
 
     def find(self, session: Session, events: Sequence[Received]) -> Stored:
-        ids = ",".join(rf'"\\x{event.id_bytes.hex()}"' for event in events)
+        ids = ",".join(rf'"\\x{event_id.hex()}"' for event_id in wire.binary_ids(events))
         # As the result of a SELECT, or else the planner weighs each id for each partition, and may prefer
         # to read them all.
         among = text("events.event_id = ANY (CAST((SELECT CAST(:ids AS bytea[])) AS bytea[]))")
@@ -93,14 +93,13 @@ class ByFingerprint:
                 return
             with database.reading() as session:
                 newest = _newest(session)
-                for ids in session.scalars(select(Event.event_id)).partitions(10_000):
-                    self._fingerprints.add(ids)
+                self._read(session, select(Event.event_id))
             self._seq = newest
 
     def find(self, session: Session, events: Sequence[Received]) -> Stored:
         self._catch_up(session)
-        seen = self._fingerprints.seen([event.id_bytes for event in events])
-        likely = [event for event, is_seen in zip(events, seen, strict=True) if is_seen]
+        seen = self._fingerprints.seen(wire.binary_ids(events))
+        likely = list(itertools.compress(events, seen))
         if not likely:
             return {}
         found = _by_id(_at_their_time(session, likely))
@@ -109,7 +108,7 @@ class ByFingerprint:
 
     def add(self, session: Session, rows: Iterable[HasId]) -> None:
         # Before the commit: the next transaction may look as soon as this one has ended.
-        self._fingerprints.add(row.event_id for row in rows)
+        self._fingerprints.add([row.event_id for row in rows])
         newest = _newest(session)
         event.listen(session, "after_commit", lambda _: self._advance(newest), once=True)
 
@@ -119,17 +118,22 @@ class ByFingerprint:
     def _catch_up(self, session: Session) -> None:
         newest = _newest(session)
         if newest > self._seq:
-            self._fingerprints.add(session.scalars(select(Event.event_id).where(Event.seq > self._seq)))
+            self._read(session, select(Event.event_id).where(Event.seq > self._seq))
             self._seq = newest
+
+    def _read(self, session: Session, ids: Select[bytes]) -> None:
+        for some in session.scalars(ids).partitions(10_000):
+            self._fingerprints.add(some)
 
 
 def _newest(session: Session) -> int:
-    return session.scalar(select(func.max(_EVENTS.seq))) or 0
+    return session.connection().exec_driver_sql("SELECT max(seq) FROM events").scalar() or 0
 
 
 def _at_their_time(session: Session, events: Sequence[Received]) -> Result[Any]:
     """By the unique key; written out, as building so long a statement would take longer than running it."""
-    wanted = ",".join(f"({event.timestamp},x'{event.id_bytes.hex()}')" for event in events)
+    ids = wire.binary_ids(events)
+    wanted = ",".join(f"({e.timestamp},x'{i.hex()}')" for e, i in zip(events, ids, strict=True))
     columns = ",".join(f"events.{column.key}" for column in _COLUMNS)
     return session.connection().exec_driver_sql(
         f"WITH wanted(timestamp, event_id) AS (VALUES {wanted}) "  # noqa: S608 - integers and hex digits
@@ -139,37 +143,30 @@ def _at_their_time(session: Session, events: Sequence[Received]) -> Result[Any]:
 
 def _at_any_time(session: Session, events: Sequence[Received]) -> Result[Any]:
     """By reading the index of the unique key from its start to its end: somebody changed a time."""
-    return session.execute(select(*_COLUMNS).where(Event.event_id.in_([each.id_bytes for each in events])))
+    return session.execute(select(*_COLUMNS).where(Event.event_id.in_(wire.binary_ids(events))))
 
 
 def _by_id(rows: Result[Any]) -> Stored:
     return {str(UUID(bytes=row.event_id)): row for row in rows}
 
 
-_PARTS: Final = 1 << 12
-_SHIFT: Final = 64 - 12
-
-
 class Fingerprints:
-    """The first eight bytes of many ids, in sorted arrays small enough to insert into."""
+    """The first eight bytes of many ids: by two of them one finds a row of the other six of each."""
 
     def __init__(self) -> None:
-        self._parts = [array("Q") for _ in range(_PARTS)]
+        self._rows = [bytearray() for _ in range(1 << 16)]
 
-    def seen(self, ids: Iterable[bytes]) -> list[bool]:
+    def seen(self, ids: Sequence[bytes]) -> list[bool]:
         """Whether each of the ids may be among them; who is told no can be sure."""
-        found = []
-        for event_id in ids:
-            number = int.from_bytes(event_id[:8], "big")
-            part = self._parts[number >> _SHIFT]
-            at = bisect_left(part, number)
-            found.append(at < len(part) and part[at] == number)
-        return found
+        rows = self._rows
+        return [rest in rows[row] for row, rest in _cut(ids)]
 
-    def add(self, ids: Iterable[bytes]) -> None:
-        for event_id in ids:
-            number = int.from_bytes(event_id[:8], "big")
-            part = self._parts[number >> _SHIFT]
-            at = bisect_left(part, number)
-            if at == len(part) or part[at] != number:
-                part.insert(at, number)
+    def add(self, ids: Sequence[bytes]) -> None:
+        rows = self._rows
+        for row, rest in _cut(ids):
+            if rest not in rows[row]:
+                rows[row] += rest
+
+
+def _cut(ids: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    return struct.iter_unpack(">H6s8x", b"".join(ids))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from devflow.audit import Actor
 from devflow.crypto import Vault
 from devflow.errors import Unauthorized
 from devflow.models import Device, Person
+
+_PERSON: Final = Person.__table__.c
+_HELD: Final = (
+    select(_PERSON.deactivated_at).where(_PERSON.id == bindparam("person_id")).with_for_update(key_share=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,12 @@ def lock_person(session: Session, person: Person) -> None:
     being touched in a fixed order (files, events and cells by their keys, marks, projects) this keeps
     transactions from waiting for each other in a circle.
     """
-    row = Person.__table__.c
-    held = select(row.deactivated_at).where(row.id == person.id).with_for_update(key_share=True)
-    if session.scalar(held) is not None:  # while this waited; whoever is erased is deactivated first
+    if _is_deactivated(session, person):  # while this waited; whoever is erased is deactivated first
         raise Unauthorized("this account was deactivated: nothing is taken from it")
+
+
+def _is_deactivated(session: Session, person: Person) -> bool:
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":  # nobody else writes: what this transaction has read holds
+        return person.deactivated_at is not None
+    return connection.scalar(_HELD, {"person_id": person.id}) is not None

@@ -12,7 +12,7 @@ from devflow.rollups.adding import count
 from devflow.rollups.larger import refresh
 from devflow.rollups.rebuilding import adopt, rebuild
 from devflow.rollups.recounting import Touched, recount
-from devflow.rollups.tallies import NOBODY, TYPE_NUMBER, Calendar, Tally, pack_files, unpack_files
+from devflow.rollups.tallies import NOBODY, TYPE_NUMBER, Calendar, Tally, in_order, pack_files, unpack_files
 
 __all__ = [
     "NOBODY",
@@ -22,6 +22,7 @@ __all__ = [
     "Touched",
     "adopt",
     "count",
+    "in_order",
     "pack_files",
     "rebuild",
     "recount",

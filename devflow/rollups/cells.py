@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table, bindparam, insert
 from sqlalchemy.orm import Session
 
 from devflow import db, windows
@@ -15,6 +15,11 @@ from devflow.rollups.tallies import Tally
 from devflow.windows import Grain
 
 _PROJECTS: Final = cast(Table, Project.__table__)
+_MOVED: Final = (
+    _PROJECTS.update()
+    .where(_PROJECTS.c.id == bindparam("moved"))
+    .values(generation=_PROJECTS.c.generation + 1)
+)
 
 
 def insert_cells(session: Session, grain: Grain, tallies: dict[tuple[int, int, int], Tally]) -> None:
@@ -48,7 +53,7 @@ def mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) -
         session,
         Mark,
         [{"project_id": project_id, "day": day} for project_id, day in sorted(days)],
-        update=["day"],
+        update=("day",),
     )
     move_generations(session, {project_id for project_id, _ in days})
 
@@ -56,5 +61,4 @@ def mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) -
 def move_generations(session: Session, project_ids: Iterable[int]) -> None:
     """The last thing a transaction does, in order of id: so no two wait for each other."""
     for project_id in sorted(project_ids):
-        moved = _PROJECTS.update().where(_PROJECTS.c.id == project_id)
-        session.execute(moved.values(generation=_PROJECTS.c.generation + 1))
+        session.connection().execute(_MOVED, {"moved": project_id})

@@ -12,7 +12,7 @@ from devflow import windows
 from devflow.db import ranges
 from devflow.models import Cell, Event, Workspace
 from devflow.rollups.cells import insert_cells, mark
-from devflow.rollups.tallies import NOBODY, Calendar, Finder, Tally, active_spans, by_hour, merged
+from devflow.rollups.tallies import NOBODY, Calendar, Finder, Tally, active_ms, by_hour, merged
 from devflow.windows import Grain, Window
 
 # Steps in which much is counted: PostgreSQL takes 65,535 parameters a statement.
@@ -93,8 +93,8 @@ def recount_hours(
     ).all()
     finder = Finder(hours)
     tallies = by_hour(rows, finder)
-    for start, project_id, active_ms in active_spans(rows, finder, limit):
-        tallies.setdefault((project_id, start), Tally()).active_ms += active_ms
+    for key, milliseconds in active_ms(rows, finder, limit).items():
+        tallies.setdefault(key, Tally()).active_ms = milliseconds
     return _replace_hours(session, tallies, hours, Cell.person_id == person_id, person_id)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
+import operator
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,6 @@ from devflow.wire import EventType
 
 NOBODY: Final = 0
 """The ``person_id`` of cells for what nobody known to this server did."""
-
 
 # Stored numbers; never reuse or reorder.
 TYPE_NUMBER: Final = {
@@ -34,8 +34,6 @@ TYPE_NUMBER: Final = {
     EventType.BRANCH_DELETED: 10,
     EventType.TAG_CREATED: 11,
 }
-
-
 COMMITS: Final = {TYPE_NUMBER[EventType.COMMIT], TYPE_NUMBER[EventType.MERGE]}
 
 
@@ -123,43 +121,55 @@ class Finder:
         return self._spans[index] if index < len(self._spans) else None
 
 
-def by_hour(rows: Sequence[Any], hour_of: HourOf) -> dict[tuple[int, int], Tally]:
+def by_hour(rows: Iterable[Any], hour_of: HourOf) -> dict[tuple[int, int], Tally]:
     """Tallies by (project, hour start), without time; rows outside the hours are left out."""
-    tallies: dict[tuple[int, int], Tally] = {}
+    found: dict[tuple[int, int], tuple[Tally, list[bytes]]] = {}
+    hour, project_id = _NEVER, 0
     for row in rows:
-        if (hour := hour_of(row.timestamp)) is None:
-            continue
-        tally = tallies.setdefault((row.project_id, hour.start_ms), Tally())
+        # Most are where the one before was.
+        if row.project_id != project_id or not hour.start_ms <= row.timestamp < hour.end_ms:
+            if (its := hour_of(row.timestamp)) is None:
+                continue
+            hour, project_id = its, row.project_id
+            tally, files = found.setdefault((project_id, hour.start_ms), (Tally(), []))
         tally.events += 1
         tally.commits += row.event_type in COMMITS
         tally.insertions += row.insertions
         tally.deletions += row.deletions
-        if row.files:
-            tally.files.update(unpack_files(row.files))
-    return tallies
+        files.append(row.files)
+    for tally, files in found.values():
+        tally.files = BitMap(unpack_files(b"".join(files)))
+    return {key: tally for key, (tally, _) in found.items()}
 
 
-def active_spans(rows: Sequence[Any], hour_of: HourOf, idle_limit_ms: int) -> Iterator[tuple[int, int, int]]:
-    """(hour start, project, milliseconds) of every gap of work, cut at the edges of the hours.
+def active_ms(rows: Iterable[Any], hour_of: HourOf, idle_limit_ms: int) -> dict[tuple[int, int], int]:
+    """Milliseconds of work by (project, hour start): each gap within the limit, cut where hours end.
 
     ``rows`` are one person's, in order of time; a gap belongs to the project of its earlier event.
     """
-    for earlier, later in itertools.pairwise(rows):
-        if later.timestamp - earlier.timestamp > idle_limit_ms:
+    found: dict[tuple[int, int], int] = {}
+    hour: Window | None = _NEVER
+    for earlier, later in pairwise(rows):
+        at, end = earlier.timestamp, later.timestamp
+        if end - at > idle_limit_ms:
             continue
-        at = earlier.timestamp
-        while at < later.timestamp:
-            hour = hour_of(at)
-            until = later.timestamp if hour is None else min(later.timestamp, hour.end_ms)
+        while at < end:
+            if hour is None or not hour.start_ms <= at < hour.end_ms:
+                hour = hour_of(at)
             if hour is not None:
-                yield hour.start_ms, earlier.project_id, until - at
-            elif (follows := hour_of.next(at)) is not None and follows.start_ms < until:
-                until = follows.start_ms
+                until = min(end, hour.end_ms)
+                key = earlier.project_id, hour.start_ms
+                found[key] = found.get(key, 0) + until - at
+            else:
+                follows = hour_of.next(at)
+                until = end if follows is None else min(end, follows.start_ms)
             at = until
+    return found
 
 
-def in_order(event: Any) -> tuple[int, bytes]:
-    return event.timestamp, event.event_id
+_NEVER: Final = Window(0, 0)
+in_order: Final = operator.attrgetter("timestamp", "event_id")
+"""How events follow each other, also within a millisecond."""
 
 
 def pack_files(ids: Iterable[int]) -> bytes:
@@ -178,11 +188,7 @@ def unpack_files(packed: bytes) -> array[int]:
 
 
 def merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ordered spans with those that touch or overlap made one, so that no row is read twice."""
-    merged: list[tuple[int, int]] = []
-    for low, high in spans:
-        if merged and low <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
+    """Spans, in order of their starts and of their ends, with those that touch or overlap made one."""
+    # A new one begins where a start is past the end before it.
+    edges = [index for index in range(1, len(spans)) if spans[index][0] > spans[index - 1][1]]
+    return [(spans[first][0], spans[after - 1][1]) for first, after in pairwise([0, *edges, len(spans)])]

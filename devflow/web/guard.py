@@ -31,25 +31,33 @@ T = TypeVar("T")
 _ARGUMENT: Final = re.compile(r"<uuid:(\w+)_id>")
 
 
-def needs(action: Action) -> Callable[[View], View]:
+def needs(action: Action, *, in_the_act: bool = False) -> Callable[[View], View]:
     """Let in who may do ``action``, if it has a scope to the thing that ``<uuid:SCOPE_id>`` names.
 
     Pages ask strangers to sign in, programs are answered 401; what is not theirs is 404, and what
-    ``access`` refuses to somebody known, here or in the view, is noted in the trail.
+    ``access`` refuses to somebody known, here or in the view, is noted in the trail. With
+    ``in_the_act`` only the signature of the token is looked at here, and all else in ``act``,
+    which the view has to call: for uploads, where each statement counts.
     """
 
     def declare(view: View) -> View:
         @functools.wraps(view)
         def guarded(**arguments: Any) -> ResponseReturnValue:
-            person = _program() if _is_program() else browser.signed_in()
-            if person is None:
+            g.action, g.has_acted = action, False
+            if in_the_act:
+                bearer.claims()
+                person = None
+            elif (person := _program() if _is_program() else browser.signed_in()) is None:
                 return browser.ask_to_sign_in()
-            g.action = action
             try:
-                answer: ResponseReturnValue = view(**_admitted(session(), person, action, arguments))
+                if person is not None:
+                    arguments = _admitted(session(), person, action, arguments)
+                answer: ResponseReturnValue = view(**arguments)
             except (NotAllowed, NotYours) as refusal:
-                refusals.note(person, refusal.action, refusal.subject)
+                refusals.note(person or _program(), refusal.action, refusal.subject)
                 raise
+            if person is None and not g.has_acted:
+                raise AssertionError(f"expected the view of {request.path} to act")
             return answer
 
         guarded.action = action  # type: ignore[attr-defined]
@@ -72,10 +80,11 @@ def act(work: Callable[[Session, Actor], T]) -> T:
     """Run ``work`` in a transaction, as who asks; that they still may is checked in it."""
 
     def checked(writing: Session) -> T:
-        person = bearer.current(writing).person if _is_program() else browser.caller(writing)
+        person = _program(writing) if _is_program() else browser.caller(writing)
         if person is None:
             raise Unauthorized("expected somebody who is signed in: this session has just ended")
         _admitted(writing, person, g.action, dict(request.view_args or {}))
+        g.has_acted = True
         return work(writing, Actor(person, now(), context().vault))
 
     return context().database.transact(checked)
@@ -124,9 +133,9 @@ def _flaw(rule: str, view: Any) -> str | None:
     return None
 
 
-def _program() -> Person:
-    found = bearer.current(session())
-    bearer.arrived(found)
+def _program(writing: Session | None = None) -> Person:
+    found = bearer.current(writing or session())
+    bearer.arrived(found, writing)
     return found.person
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from devflow import wire
+from devflow import rollups, wire
 from devflow.errors import Invalid
-from devflow.ingest import authors, rows
+from devflow.ingest import authors, files, rows
 from devflow.models import Cell, Event, File
 from devflow.wire import ErrorCode
 from tests.build import HOUR_MS, NOW_MS, STRANGER, World, commit, saved
@@ -146,7 +147,7 @@ def test_any_name_a_file_can_have_is_taken_as_it_is(world: World, path: str) -> 
     assert world.send(ada, world.event(ada, world.project("one", ada), saved(path), NOW_MS)).success
     with world.reading() as session:
         (file,) = session.scalars(select(File))
-        assert world.vault.open(rows.PATH, file.path_key, file.path).decode() == path
+        assert world.vault.open(files.PATH, file.path_key, file.path).decode() == path
 
 
 def test_what_another_person_or_device_is_said_to_have_done_is_refused(world: World) -> None:
@@ -227,6 +228,39 @@ def test_a_path_is_kept_once_however_often_it_changes(world: World) -> None:
     for n in range(3):
         world.send(ada, world.event(ada, one, commit(ada.author, "a.py", "b.py"), NOW_MS + n))
     assert count(world, File) == 2
+
+
+@pytest.mark.parametrize("size", [1, 249, 250, 251, 999, 1_000])
+def test_a_batch_of_any_size_is_stored_whole(world: World, size: int) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    events = [world.event(ada, one, saved(f"{number % 7}.py"), NOW_MS + number) for number in range(size)]
+    assert world.send(ada, *reversed(events)).success
+    with world.reading() as session:
+        found = session.execute(select(Event.event_id, Event.local_id).order_by(Event.timestamp)).all()
+    assert [tuple(row) for row in found] == [(UUID(each.id).bytes, each.local_id) for each in events]
+
+
+def test_files_of_an_upload_that_came_to_nothing_are_found_anew(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    first, second = (world.event(ada, one, saved(path), NOW_MS) for path in ("a.py", "b.py"))
+
+    def broken(session: Session) -> None:
+        world.accept(session, ada, [first])
+        raise ValueError("the disk is full")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="full"):
+            world.database.transact(broken)
+    world.send(ada, second, first)
+    with world.reading() as session:
+        named = {
+            world.vault.open(files.PATH, file.path_key, file.path).decode(): rollups.pack_files([file.id])
+            for file in session.scalars(select(File))
+        }
+        stored = {row.event_id: row.files for row in session.execute(select(Event.event_id, Event.files))}
+    assert stored == {UUID(first.id).bytes: named["a.py"], UUID(second.id).bytes: named["b.py"]}
 
 
 def test_a_batch_takes_the_same_number_of_statements_whatever_its_size(

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select
 
-from devflow import audit, groups, projects
+from devflow import audit, groups, projects, rollups
 from devflow.errors import Invalid, NotFound, Unauthorized
 from devflow.models import (
     AuditEntry,
@@ -161,6 +161,23 @@ def test_a_deleted_project_takes_its_own_along_in_steps_and_nothing_else(world: 
         assert session.scalars(select(Team.id)).all() == [core.id]
         assert session.scalars(select(TeamMember.person_id)).all() == [bob.id]
     assert acts(world) == ["project.deleted", "project.purged"]
+
+
+def test_the_number_of_a_project_is_never_given_again(world: World) -> None:
+    """Numbers of files are kept in memory by it."""
+    ada = world.person("Ada", Role.ADMIN)
+    atlas = world.project("atlas", ada)
+    world.report(ada, atlas, (NOW_MS, saved("a.py")))
+    world.report(ada, atlas, (NOW_MS + 1, saved("a.py")))
+    delete(world, ada, atlas.public_id, "atlas")
+    while world.database.transact(lambda s: projects.purge(s, world.by(s), world.calendar)):
+        pass
+    borea = world.project("borea", ada)
+    world.report(ada, borea, (NOW_MS, saved("a.py")))
+    with world.reading() as session:
+        assert session.scalars(select(Event.files)).all() == [
+            rollups.pack_files(session.scalars(select(File.id).filter_by(project_id=borea.id)))
+        ]
 
 
 def kept(world: World, project: Project) -> dict[str, list[object]]:

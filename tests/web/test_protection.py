@@ -234,10 +234,16 @@ def test_to_look_changes_nothing(busy: Team) -> None:
             assert rows(busy) == before, (method, route)
 
 
+def signed_in(team: Team, name: str) -> dict[str, str]:
+    """Headers of a program of theirs."""
+    given = {"email": f"{name}@example.org", "password": build.PASSWORD}
+    found = team.app.test_client().post("/auth/login", json=given)
+    return {"Authorization": f"Bearer {found.get_json()['token']}"}
+
+
 def test_the_doors_for_programs_take_no_cookie_and_pages_no_token(team: Team) -> None:
     bob = team.browser("bob")
-    found = bob.client.post("/auth/login", json={"email": "bob@example.org", "password": build.PASSWORD})
-    bearer = {"Authorization": f"Bearer {found.get_json()['token']}"}
+    bearer = signed_in(team, "bob")
     stranger = team.app.test_client()
     closed = [route for route in all_routes(team) if getattr(route.view, "action", None) is not None]
     for route in closed:
@@ -273,6 +279,19 @@ def rows(team: Team) -> dict[str, list[str]]:
             for table in Base.metadata.sorted_tables
             if table.name not in TRAIL
         }
+
+
+def test_a_door_that_looks_in_the_act_and_does_not_act_answers_nobody(team: Team) -> None:
+    @guard.needs(Action.SYNC, in_the_act=True)
+    def forgetful() -> str:
+        return "told to somebody of whom only the token was looked at"
+
+    team.app.add_url_rule("/forgetful", "api.forgetful", forgetful)
+    answers = [
+        team.app.test_client().get("/forgetful", headers=headers) for headers in ({}, signed_in(team, "bob"))
+    ]
+    assert [answer.status_code for answer in answers] == [401, 500]
+    assert not any("told" in answer.text for answer in answers)
 
 
 def test_a_right_that_is_lost_on_the_way_is_missed_in_the_transaction(team: Team) -> None:

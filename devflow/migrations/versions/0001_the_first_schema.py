@@ -80,7 +80,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "projects",
-        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("id", ROW_ID, nullable=False, autoincrement=True),
         sa.Column("public_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
@@ -89,6 +89,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_projects"),
         sa.UniqueConstraint("name", name="uq_projects_name"),
         sa.UniqueConstraint("public_id", name="uq_projects_public_id"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "teams",

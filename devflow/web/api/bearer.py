@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import g, request
 from sqlalchemy.orm import Session
 
@@ -20,15 +22,27 @@ def current(session: Session) -> Bearer:
 
 
 def _look_up(session: Session) -> Bearer:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthorized("expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login")
-    if "claims" not in g:  # what is signed stays signed; who holds it is looked up each time
+    return tokens.holder(session, claims(), now())
+
+
+def claims() -> dict[str, Any]:
+    """What the request's token says, signed by us; raise Unauthorized. Who holds it is looked up."""
+    if "claims" not in g:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized(
+                "expected a header `Authorization: Bearer TOKEN`; get a token from /auth/login"
+            )
         g.claims = tokens.claims(context().vault, token, context().server_id)
-    return tokens.holder(session, g.claims, now())
+    found: dict[str, Any] = g.claims
+    return found
 
 
-def arrived(found: Bearer) -> None:
-    """Note once that these tokens have reached their PC."""
-    if tokens.needs_confirming(found):
+def arrived(found: Bearer, writing: Session | None = None) -> None:
+    """Note once that these tokens have reached their PC, in the transaction if one is ``writing``."""
+    if not tokens.needs_confirming(found):
+        return
+    if writing is None:
         context().database.transact(lambda writing: tokens.confirm(writing, found))
+    else:
+        tokens.confirm(writing, found)

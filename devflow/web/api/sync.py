@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from devflow import access, digests, own_events, wire
 from devflow.access import Action
+from devflow.accounts import tokens
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import authors as whose
@@ -21,17 +22,19 @@ from devflow.web.api.body import inflated, promised, receive
 from devflow.web.api.operation import operation
 from devflow.web.current import context, now, session
 
+_NO_DEVICE: Final = "expected a token of a device: log in with a deviceId"
 _MISSING_BYTES: Final = 256 * 1_024
 """More than the names of ``wire.MAX_BATCH_EVENTS`` events take, however they are spaced."""
 
 
 @bp.post("/sync/events")
-@guard.needs(Action.SYNC)
+@guard.needs(Action.SYNC, in_the_act=True)
 @operation("Send events", body=wire.Batch, limit=wire.MAX_INFLATED_BYTES)
 def events() -> wire.BatchResult:
     """Answered only after COMMIT: what is in ``syncedIds`` is stored."""
-    device = _device(session()).public_id  # nobody else's body is worth receiving
-    session().rollback()
+    device = tokens.device_of(bearer.claims())  # nobody else's body is worth receiving
+    if device is None:
+        raise Unauthorized(_NO_DEVICE)
     # Before the body, which may take its time.
     clock_ahead = wire.clock_ahead(request.headers.get(wire.CLOCK_HEADER), now())
     size = promised(wire.MAX_INFLATED_BYTES)
@@ -129,5 +132,5 @@ def _device(session: Session) -> Device:
     """The PC that asks."""
     device = bearer.current(session).device
     if device is None:
-        raise Unauthorized("expected a token of a device: log in with a deviceId")
+        raise Unauthorized(_NO_DEVICE)
     return device
