@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, and_, exists, select
 from sqlalchemy.orm import Session
 
 from devflow.models import Cell, Mark, Project
@@ -41,6 +41,7 @@ class Part:
     start: int
     person_id: int
     tally: Tally
+    grain: str
 
 
 @dataclass(slots=True)
@@ -76,17 +77,21 @@ def cells(
 ) -> list[Part]:
     """The cells of the projects in the span, of everybody or of one person."""
     whose: list[ColumnElement[bool]] = [] if person_id is None else [Cell.person_id == person_id]
-    # Rows, not objects of the ORM, which take longer to make than all that follows.
-    rows = session.execute(
-        select(Cell.__table__).where(
-            Cell.project_id.in_([project.id for project in projects]),
-            Cell.grain == grain,
-            Cell.start >= span.start_ms,
-            Cell.start < span.end_ms,
-            *whose,
-        )
+    return read(
+        session, Cell.project_id.in_([project.id for project in projects]), within(grain, span), *whose
     )
-    return [Part(row.project_id, row.start, row.person_id, Tally.of(row)) for row in rows]
+
+
+def within(grain: Grain, span: Window) -> ColumnElement[bool]:
+    """Whether a cell is of this grain and begins in the span."""
+    return and_(Cell.grain == grain, Cell.start >= span.start_ms, Cell.start < span.end_ms)
+
+
+def read(session: Session, *which: ColumnElement[bool]) -> list[Part]:
+    """These cells, by one statement."""
+    # Rows, not objects of the ORM, which take longer to make than all that follows.
+    rows = session.execute(select(Cell.__table__).where(*which))
+    return [Part(row.project_id, row.start, row.person_id, Tally.of(row), row.grain) for row in rows]
 
 
 def united(parts: Iterable[Part]) -> Numbers:
