@@ -23,7 +23,7 @@ _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
 PROGRAMS: Final = re.compile(
-    r"/(sync|auth|account|metrics|healthz|openapi\.json)(/.*)?|/projects/.*/status|/teams/.*/activity",
+    r"/((sync|auth|account|metrics|healthz|openapi\.json)|projects/.*/status|teams/.*/activity)(/.*)?",
     re.DOTALL,
 )
 
