@@ -96,6 +96,14 @@ class Settings:
         "still sign in. 0 for none.",
     )
 
+    redis_url: str = _setting(
+        "DEVFLOW_REDIS_URL",
+        "",
+        "`redis://:password@host:6379/0`, `rediss://` or `unix://`: a Redis or Valkey in which several "
+        "processes keep what was counted. Empty: none. No answer depends on it.",
+        is_secret=True,
+    )
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Raise Invalid naming the variable, what it expects and what came."""
@@ -130,6 +138,11 @@ class Settings:
             raise Invalid(
                 "DEVFLOW_DATABASE_URL: expected postgresql://... or sqlite:///file, "
                 f"got a {urlsplit(self.database_url).scheme!r} address"
+            )
+        if self.redis_url and urlsplit(self.redis_url).scheme not in ("redis", "rediss", "unix"):
+            raise Invalid(
+                "DEVFLOW_REDIS_URL: expected redis://..., rediss://... or unix://..., "
+                f"got a {urlsplit(self.redis_url).scheme!r} address"
             )
         self._check_tls()
         for entry in self._proxies():

@@ -14,7 +14,7 @@ from devflow import access, receipts, windows
 from devflow.access import Action
 from devflow.audit import Actor
 from devflow.metrics import aggregate as aggregates
-from devflow.metrics import ranges, series, status
+from devflow.metrics import kept, ranges, status
 from devflow.metrics import team as teams
 from devflow.metrics.aggregate import Seen
 from devflow.metrics.answers import Aggregate, AskActivity, AskAggregate, AskStatus, Status, TeamActivity
@@ -98,7 +98,10 @@ def aggregate(asked: AskAggregate) -> Response:
     )
     if not _shows_others(viewer, people) and (unchanged := numbered.unchanged(tag)) is not None:
         return unchanged
-    found = aggregates.answer(question, series.count(session(), question.question), viewer, people, zone)
+    about = context()
+    server = kept.Server(about.server_id, about.epoch.value, about.calendar)
+    counted = kept.read(session(), about.cache, server, project, question.question)
+    found = aggregates.answer(question, counted, viewer, people, zone)
     _leave_receipts(viewer, _named(found, people), question.range, "metrics", project)
     return numbered.unchanged(tag) or numbered.answer(found, found.rows, tag, found.next)
 
