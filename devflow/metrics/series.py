@@ -6,13 +6,13 @@ read; file sets, which do not add up, are united here, all else by the database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from msgspec import Struct
 from pyroaring import BitMap
-from sqlalchemy import Select, func, literal, or_, select
+from sqlalchemy import func, literal, null, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from devflow.activity import sums
@@ -67,46 +67,47 @@ class Question:
     span: Window
     counted: Window
 
+    def counts_from(self, start_ms: int) -> bool:
+        """Whether the window that starts then is in the total."""
+        return self.group_by == "person" or self.counted.start_ms <= start_ms < self.counted.end_ms
+
 
 def count(session: Session, asked: Question) -> Series:
     """Two statements, however much there is; by hours one, which are never behind."""
     # Before the cells: a day that is derived in between is told as pending once too often, not too seldom.
     pending = [] if asked.group_by == "hour" else _pending(session, asked)
-    rows = session.execute(_cells(asked)).all()
-    total, groups = _Amount(asked), dict[int, _Amount]()
-    for row in rows:
-        groups.setdefault(row.key, _Amount(asked)).add(row)
-        if asked.group_by != "hour" or asked.counted.start_ms <= row.key < asked.counted.end_ms:
-            total.add(row)
-    keeps_files = asked.group_by == "person" and asked.metric_type == _FILES_CHANGED
+    groups: dict[int, _Amount] = {}
+    for key, person_id, amount, files in session.execute(_cells(asked)):
+        # PostgreSQL's sums are decimals.
+        groups.setdefault(key, _Amount(asked)).add(person_id, int(amount), files)
+    counted = (group for key, group in groups.items() if asked.counts_from(key))
     return Series(
-        parts=[
-            Part(
-                key,
-                group.known(),
-                sorted(group.people - {NOBODY}) if asked.group_by == "hour" else [],
-                group.files.serialize() if keeps_files else b"",
-            )
-            for key, group in sorted(groups.items())
-        ],
-        total=total.known() if rows else None,
+        parts=[group.part(key) for key, group in sorted(groups.items())],
+        total=_Amount(asked).joined(counted).known() if groups else None,
         pending=pending,
     )
 
 
-def _cells(asked: Question) -> Select[int, int, int, bytes]:
-    """Rows (key, person_id, amount, files); whatever need not be told apart is added up by the database.
+def _cells(asked: Question) -> Any:
+    """Rows (key, person_id, amount, files); what need not be told apart is added up by the database.
 
     Where several people's are one, ``person_id`` is the largest: NOBODY only if none is a person's.
     """
-    key = (Cell.person_id if asked.group_by == "person" else Cell.start).label("key")
-    within = or_(*(sums.within(grain, span) for grain, span in asked.covered))
-    which = (Cell.project_id == asked.project_id, within)
+    # A SELECT for each grain, as in ``sums.read``.
+    selects = [_of_grain(asked, grain, span) for grain, span in asked.covered]
+    return selects[0] if len(selects) == 1 else union_all(*selects)
+
+
+def _of_grain(asked: Question, grain: Grain, span: Window) -> Any:
+    key = Cell.person_id if asked.group_by == "person" else Cell.start
+    which = (Cell.project_id == asked.project_id, sums.within(grain, span))
     if asked.metric_type == _FILES_CHANGED:
-        return select(key, Cell.person_id, literal(0).label("amount"), Cell.files).where(*which)
-    amount = func.sum(_ADDED[asked.metric_type]).label("amount")
+        return select(key.label("key"), Cell.person_id.label("person_id"), literal(0), Cell.files).where(
+            *which
+        )
     people = (Cell.person_id,) if asked.group_by == "hour" else ()
-    found = select(key, func.max(Cell.person_id).label("person_id"), amount, literal(b"").label("files"))
+    amount = func.sum(_ADDED[asked.metric_type])
+    found = select(key.label("key"), func.max(Cell.person_id).label("person_id"), amount, null())
     return found.where(*which).group_by(key, *people)
 
 
@@ -123,17 +124,39 @@ class _Amount:
 
     asked: Question
     added: int = 0
-    files: BitMap = field(default_factory=BitMap)
+    files: list[BitMap] = field(default_factory=list)
     people: set[int] = field(default_factory=set)
 
-    def add(self, row: Any) -> None:
-        self.added += int(row.amount)  # PostgreSQL's sums are decimals
-        if row.files:
-            self.files |= BitMap.deserialize(row.files)
-        self.people.add(row.person_id)
+    def add(self, person_id: int, amount: int, files: bytes | None) -> None:
+        self.people.add(person_id)
+        self.added += amount
+        if files:
+            self.files.append(BitMap.deserialize(files))
+
+    def joined(self, others: Iterable[_Amount]) -> _Amount:
+        for other in others:
+            self.people |= other.people
+            self.added += other.added
+            self.files.append(other.united())
+        return self
+
+    def united(self) -> BitMap:
+        """The files, each once."""
+        if len(self.files) != 1:
+            self.files = [BitMap.union(*self.files) if self.files else BitMap()]
+        return self.files[0]
 
     def known(self) -> int | None:
         if self.asked.metric_type == _FILES_CHANGED:
-            return len(self.files)
+            return len(self.united())
         is_unknown = self.asked.metric_type == ACTIVE_TIME and self.people == {NOBODY}
         return None if is_unknown else self.added
+
+    def part(self, key: int) -> Part:
+        keeps_files = self.asked.group_by == "person" and self.asked.metric_type == _FILES_CHANGED
+        return Part(
+            key,
+            self.known(),
+            sorted(self.people - {NOBODY}) if self.asked.group_by == "hour" else [],
+            self.united().serialize() if keeps_files else b"",
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from devflow import windows
@@ -65,13 +65,8 @@ def of(
 ) -> Status:
     """Two statements."""
     marked = numbers.pending(session, Mark.project_id == project.id, at.week)
-    parts = sums.read(
-        session,
-        Cell.project_id == project.id,
-        or_(
-            sums.within(Grain.HOUR, at.day), sums.within(Grain.DAY, at.day), sums.within(Grain.WEEK, at.week)
-        ),
-    )
+    covered = ((Grain.HOUR, at.day), (Grain.DAY, at.day), (Grain.WEEK, at.week))
+    parts = sums.read(session, covered, Cell.project_id == project.id)
 
     def shown(name: str, grain: Grain, window: Window, *, is_pending: bool) -> Numbers:
         within = [part for part in parts if part.grain == grain and part.start == window.start_ms]

@@ -46,9 +46,9 @@ def activity(
     marked = numbers.pending(session, Mark.project_id.in_(projects), span)
     parts = sums.read(
         session,
+        [(Grain.DAY, span)],
         Cell.person_id.in_([member.person.id for member in found.members]),
         Cell.project_id.in_(projects),
-        sums.within(Grain.DAY, span),
     )
     return TeamActivity(
         team_id=found.team.public_id,
