@@ -139,11 +139,7 @@ class Settings:
                 "DEVFLOW_DATABASE_URL: expected postgresql://... or sqlite:///file, "
                 f"got a {urlsplit(self.database_url).scheme!r} address"
             )
-        if self.redis_url and urlsplit(self.redis_url).scheme not in ("redis", "rediss", "unix"):
-            raise Invalid(
-                "DEVFLOW_REDIS_URL: expected redis://..., rediss://... or unix://..., "
-                f"got a {urlsplit(self.redis_url).scheme!r} address"
-            )
+        self._check_redis()
         self._check_tls()
         for entry in self._proxies():
             _check_proxy(entry)
@@ -157,6 +153,16 @@ class Settings:
         ):
             if not _is_number(value) or 0 < int(value) < least:
                 raise Invalid(f"{env}: expected 0 or a whole number from {least}, got {value!r}")
+
+    def _check_redis(self) -> None:
+        """Without a word of the address, which may hold a password."""
+        try:
+            url = urlsplit(self.redis_url)
+            is_wrong = url.scheme not in ("", "redis", "rediss", "unix") or url.port == 0
+        except ValueError:  # a port that is no number, or brackets that do not close
+            is_wrong = True
+        if is_wrong or (self.redis_url and not url.scheme):
+            raise Invalid("DEVFLOW_REDIS_URL: expected redis://host:6379/0, rediss://... or unix:///path")
 
     def _check_tls(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):

@@ -562,6 +562,11 @@ def test_people_are_paged_by_id_whoever_comes_or_goes(office: Office, crew: Crew
         session.execute(delete(TeamMember).where(TeamMember.person_id.in_(gone)))
     second = office.json(crew.lea, f"{address}&cursor={first['next']}")
     assert second["rows"][0]["group"] > first["rows"][0]["group"]
+    told, page = [], office.json(crew.dan, address)
+    while page["next"] is not None:
+        told += page["rows"]
+        page = office.json(crew.dan, f"{address}&cursor={page['next']}")
+    assert [row["group"] for row in told + page["rows"]] == [str(crew.dan.public_id), "others", "nobody"]
 
 
 @pytest.mark.parametrize(
