@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import jwt
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from devflow import audit, crypto, wire
@@ -30,6 +30,16 @@ _REQUIRED: Final = ["exp", "iat", "sub", "aud", "iss", "ver", "grant", "num", "p
 _NOT_VALID: Final = "this token is not valid here: sign in again"
 _ENDED: Final = "this token was ended: sign in again"
 _REPLACED: Final = "this token was replaced: refresh it, or sign in again"
+
+
+# All at once: ``_holders`` finds person and device in the session. And made once: that takes longer than
+# to run it.
+_HELD: Final = (
+    select(Grant, Person, Device)
+    .join(Person, Person.id == Grant.person_id)
+    .outerjoin(Device, Device.id == Grant.device_id)
+    .where(Grant.public_id == bindparam("grant_id"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +137,7 @@ def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
         raise Unauthorized(_NOT_VALID) from error
     if expires_at_s * 1_000 <= now_ms:
         raise Unauthorized("this token has expired: refresh it, or sign in again")
-    found = session.execute(
-        # All at once: ``_holders`` finds person and device in the session.
-        select(Grant, Person, Device)
-        .join(Person, Person.id == Grant.person_id)
-        .outerjoin(Device, Device.id == Grant.device_id)
-        .where(Grant.public_id == grant_id)
-    ).one_or_none()
+    found = session.execute(_HELD, {"grant_id": grant_id}).one_or_none()
     if found is None:
         raise Unauthorized(_ENDED)
     grant = found.Grant
