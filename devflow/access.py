@@ -217,7 +217,7 @@ class _Anybody:
 
 @functools.cache
 def _by_id(action: Action, kind: type[Any], role: Role) -> Select[Any]:
-    """``visible`` for one thing, made once: every request asks so, and to run it takes less time than that."""
+    """``visible`` for one thing, made once: to make it takes longer than to run it, for every request."""
     anybody: Any = _Anybody(role, bindparam("viewer", type_=Person.id.type))
     found: Select[Any] = visible(anybody, action, kind)
     return found.where(kind.public_id == bindparam("public_id", type_=kind.public_id.type))
