@@ -8,11 +8,12 @@ project. Objects are fetched through ``visible``, so what is not yours looks lik
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, false, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from devflow.errors import NotFound, Unauthorized
@@ -103,6 +104,10 @@ SCOPES: Final[dict[str, type[Project | Team | Person | Device]]] = {
 _OWN: Final = frozenset({Action.VIEW_PERSON, Action.REVOKE_DEVICE})
 
 
+_KEPT: Final = 1_000
+"""Statements that are kept: to make one takes longer than to run it."""
+
+
 class NotAllowed(Unauthorized):
     """The person's role does not permit the action."""
 
@@ -143,12 +148,15 @@ def visible(person: Person, action: Action, kind: type[Thing]) -> Select[Thing]:
     """The things on which the person may do ``action``; the one rule that everything else asks."""
     if SCOPES.get(action.scope) is not kind:
         raise AssertionError(f"{action} is not done to a {kind.__name__}")
-    is_everywhere = person.role == Role.ADMIN and action in _ADMIN
-    statement: Select[Thing] = _visible(person.id, is_everywhere, action, kind)
+    statement: Select[Thing] = _visible(person.id, _is_everywhere(person, action), action, kind)
     return statement
 
 
-@functools.lru_cache(maxsize=1_000)  # to make one takes longer than to run it
+def _is_everywhere(person: Person, action: Action) -> bool:
+    return person.role == Role.ADMIN and action in _ADMIN
+
+
+@functools.lru_cache(maxsize=_KEPT)
 def _visible(person_id: int, is_everywhere: bool, action: Action, kind: type[Any]) -> Select[Any]:
     return select(kind).where(_rule(person_id, true() if is_everywhere else false(), action, kind))
 
@@ -207,10 +215,17 @@ def _roles_with(action: Action) -> list[str]:
 
 def fetch(session: Session, person: Person, action: Action, kind: type[Thing], public_id: UUID) -> Thing:
     """The thing, if the person may do ``action`` to it; else NotYours, whether it exists or not."""
-    found = session.scalar(visible(person, action, kind).where(kind.public_id == public_id))
+    asked = _by_id(person.id, _is_everywhere(person, action), action, cast(Hashable, kind))
+    found: Thing | None = session.scalar(asked, {"public_id": public_id})
     if found is None:
         raise NotYours(f"there is no {action.scope} {public_id} that you have access to", action, public_id)
     return found
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _by_id(person_id: int, is_everywhere: bool, action: Action, kind: Any) -> Select[Any]:
+    asked = bindparam("public_id", type_=kind.public_id.type)
+    return _visible(person_id, is_everywhere, action, kind).where(kind.public_id == asked)
 
 
 def may_on(session: Session, person: Person, action: Action, thing: Project | Team | Person | Device) -> bool:

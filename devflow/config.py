@@ -96,6 +96,14 @@ class Settings:
         "still sign in. 0 for none.",
     )
 
+    redis_url: str = _setting(
+        "DEVFLOW_REDIS_URL",
+        "",
+        "`redis://:password@host:6379/0`, `rediss://` or `unix://`: a Redis or Valkey in which several "
+        "processes keep what was counted. Empty: none. No answer depends on it.",
+        is_secret=True,
+    )
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Raise Invalid naming the variable, what it expects and what came."""
@@ -131,6 +139,7 @@ class Settings:
                 "DEVFLOW_DATABASE_URL: expected postgresql://... or sqlite:///file, "
                 f"got a {urlsplit(self.database_url).scheme!r} address"
             )
+        self._check_redis()
         self._check_tls()
         for entry in self._proxies():
             _check_proxy(entry)
@@ -144,6 +153,16 @@ class Settings:
         ):
             if not _is_number(value) or 0 < int(value) < least:
                 raise Invalid(f"{env}: expected 0 or a whole number from {least}, got {value!r}")
+
+    def _check_redis(self) -> None:
+        """Without a word of the address, which may hold a password."""
+        try:
+            url = urlsplit(self.redis_url)
+            is_wrong = url.scheme not in ("", "redis", "rediss", "unix") or url.port == 0
+        except ValueError:  # a port that is no number, or brackets that do not close
+            is_wrong = True
+        if is_wrong or (self.redis_url and not url.scheme):
+            raise Invalid("DEVFLOW_REDIS_URL: expected redis://host:6379/0, rediss://... or unix:///path")
 
     def _check_tls(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):

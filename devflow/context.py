@@ -9,6 +9,8 @@ from uuid import UUID
 
 from devflow import keys, restores, workspace
 from devflow.accounts.throttle import Throttle
+from devflow.cache import Cache
+from devflow.cache.shared import Shared
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
@@ -39,6 +41,7 @@ class Context:
     throttle: Throttle
     now: Callable[[], int]
     intake: Intake
+    cache: Cache
     resealing: Resealing = field(default_factory=Resealing)
 
     @classmethod
@@ -49,14 +52,16 @@ class Context:
         with database.reading() as session:
             server_id, epoch = workspace.server_id(session), restores.epoch(session)
         calendar = Calendar(settings.zone, settings.idle_limit_ms)
+        vault = keys.open_vault(database, settings)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
             epoch=Epoch(epoch),
             calendar=calendar,
-            vault=keys.open_vault(database, settings),
+            vault=vault,
             throttle=Throttle(now),
             now=now,
             intake=Intake.of(database, calendar),
+            cache=Cache(vault, Shared(settings.redis_url) if settings.redis_url else None),
         )

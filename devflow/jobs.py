@@ -25,6 +25,7 @@ PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
 RESTORES_EVERY_S: Final = 60
 """Of a server that was killed, a backup younger than this is found to be one by the agents alone."""
+KEEP_EVERY_S: Final = 10
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -47,6 +48,7 @@ def start(context: Context) -> BackgroundScheduler:
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
+        (keep_answers, KEEP_EVERY_S),
         (look_for_restore, RESTORES_EVERY_S),
     ):
         scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
@@ -166,6 +168,13 @@ def reseal(context: Context) -> None:
         if not sealed.step(context.database, by, context.resealing):
             return
         time.sleep(time.monotonic() - began)
+
+
+def keep_answers(context: Context) -> int:
+    """Store what was costly to count since the last time; return how many."""
+    if not context.cache.stored.is_waiting:
+        return 0
+    return context.database.transact(lambda session: context.cache.flush(session, context.now()))
 
 
 def examine_trail(context: Context) -> Head | Flaw | None:

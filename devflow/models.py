@@ -424,6 +424,18 @@ class Cell(Base):
     files: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class KeptAnswer(Base):
+    """What was costly to count, sealed, for one generation of its project (``cache.stored``)."""
+
+    __tablename__ = "kept_answers"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    generation: Mapped[int] = mapped_column(BigInteger)
+    kept_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Mark(Base):
     """A day whose larger windows no longer follow from its hour cells."""
 

@@ -83,6 +83,8 @@ NO_TEXT: Final = frozenset(
         "workspace.audit_head",
         "workspace.audit_seal",
         "keys.sealed",
+        "kept_answers.key",
+        "kept_answers.value",
         "people.email_key",
         "person_authors.author_key",
         "second_factors.secret",

@@ -35,6 +35,16 @@ _ENDED: Final = "this token was ended: sign in again"
 _REPLACED: Final = "this token was replaced: refresh it, or sign in again"
 
 
+# All at once: ``_holders`` finds person and device in the session. And made once: that takes longer than
+# to run it.
+_HELD: Final = (
+    select(Grant, Person, Device)
+    .join(Person, Person.id == Grant.person_id)
+    .outerjoin(Device, Device.id == Grant.device_id)
+    .where(Grant.public_id == bindparam("grant_id"))
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Bearer:
     """Whom an access token stands for; ``device`` is None for a token that is bound to no PC.
@@ -120,15 +130,6 @@ def end_all_of(session: Session, device: Device, now_ms: int) -> None:
     )
 
 
-# All at once: ``_holders`` finds person and device in the session.
-_HELD: Final = (
-    select(Grant, Person, Device)
-    .join(Person, Person.id == Grant.person_id)
-    .outerjoin(Device, Device.id == Grant.device_id)
-    .where(Grant.public_id == bindparam("grant"))
-)
-
-
 def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
     """Whom a token with these ``claims`` stands for right now; raise Unauthorized."""
     try:
@@ -139,7 +140,7 @@ def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:
         raise Unauthorized(_NOT_VALID) from error
     if expires_at_s * 1_000 <= now_ms:
         raise Unauthorized("this token has expired: refresh it, or sign in again")
-    found = session.execute(_HELD, {"grant": grant_id}).one_or_none()
+    found = session.execute(_HELD, {"grant_id": grant_id}).one_or_none()
     if found is None:
         raise Unauthorized(_ENDED)
     grant = found.Grant

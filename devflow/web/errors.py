@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
 
 from flask import Flask, Response, request
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
 # What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = frozenset({"sync", "auth", "account", "healthz", "openapi.json"})
+PROGRAMS: Final = re.compile(
+    r"/((sync|auth|account|metrics|healthz|openapi\.json)|projects/.*/status|teams/.*/activity)(/.*)?",
+    re.DOTALL,
+)
 
 
 def init_app(app: Flask) -> None:
@@ -73,7 +77,7 @@ def http_error(error: HTTPException) -> Response:
 def show(status: int, detail: str | None, name: str = "", *, is_for_people: bool = True) -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
-    if request.path.split("/", 2)[1] in PROGRAMS:
+    if PROGRAMS.fullmatch(request.path):
         return api.name_the_server(api.problem(status, name or title, detail or advice))
     return htmx.render(
         "errors/page.html",

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from devflow import audit, jobs, projects
 from devflow.accounts import devices, sessions, tokens
 from devflow.audit import Act, Actor, Filter, Flaw, Head
+from devflow.cache import Cache
 from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Role, Workspace
@@ -502,6 +503,7 @@ def context_of(world: World, now_ms: int) -> Context:
         throttle,
         lambda: now_ms,
         world.intake,
+        Cache(world.vault),
     )
 
 

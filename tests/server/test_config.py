@@ -18,6 +18,9 @@ from devflow.errors import Invalid
         ("DEVFLOW_PUBLIC_URL", "example.org", "http://host"),
         ("DEVFLOW_DATABASE_URL", "mysql://x", "postgresql"),
         ("DEVFLOW_DATABASE", "x", "DEVFLOW_DATABASE_URL"),
+        ("DEVFLOW_REDIS_URL", "http://cache.example.org", "DEVFLOW_REDIS_URL: expected redis://"),
+        ("DEVFLOW_REDIS_URL", "cache.example.org", "DEVFLOW_REDIS_URL: expected redis://"),
+        ("DEVFLOW_REDIS_URL", "redis://cache.example.org:port/0", "DEVFLOW_REDIS_URL: expected redis://"),
         ("DEVFLOW_TLS_CERT", "cert.pem", "DEVFLOW_TLS_KEY: expected a file"),
         ("DEVFLOW_TLS_KEY", "key.pem", "DEVFLOW_TLS_CERT: expected a file"),
         ("DEVFLOW_TRUSTED_PROXIES", "proxy.example.org", "addresses, networks"),
@@ -33,6 +36,16 @@ def test_a_wrong_setting_is_named(name: str, value: str, expected: str) -> None:
 
 def test_without_settings_the_server_uses_sqlite_in_the_data_folder() -> None:
     assert Settings.load({"DEVFLOW_DATA_DIR": "/data"}).database == "sqlite:////data/devflow.db"
+
+
+def test_a_redis_address_is_taken_and_its_password_never_shown() -> None:
+    for address in ("redis://:secret@cache.example.org:6379/0", "unix:///run/redis.sock"):
+        settings = Settings.load({"DEVFLOW_REDIS_URL": address})
+        assert settings.redis_url == address
+        assert "secret" not in repr(settings)
+    with pytest.raises(Invalid) as refused:
+        Settings.load({"DEVFLOW_REDIS_URL": "http://:secret@cache.example.org"})
+    assert "secret" not in str(refused.value)
 
 
 def test_tls_needs_a_public_address_with_https() -> None:

@@ -22,9 +22,8 @@ from devflow.audit import Act, Actor
 from devflow.context import Context
 from devflow.factory import create_app
 from devflow.models import AuditEntry, Person, Project, Role
-from devflow.web import guard
+from devflow.web import csv_lines, guard
 from devflow.web.pages import acts
-from devflow.web.pages.audit import plain_cell
 from devflow.web.refusals import HOUR_MS, MOST_AN_HOUR, SAME_EVERY_MS, Refusals
 from tests import build
 from tests.browsing import Browser, Team, soup, text
@@ -233,7 +232,7 @@ def test_no_cell_is_a_formula(team: Team, name: str) -> None:
         audit.record(session, by, Act.SIGNED_OUT, by.who().public_id)
     rows = list(csv.reader(io.StringIO(team.browser("ada").get("/audit/export.csv").get_data(as_text=True))))
     assert sum(cell == f"'{name}" for row in rows for cell in row) >= 2
-    assert not any(cell != plain_cell(cell) for row in rows for cell in row)
+    assert not any(cell != csv_lines.plain(cell) for row in rows for cell in row)
 
 
 def test_an_outsider_can_follow_the_chain_of_the_json_lines(team: Team) -> None:

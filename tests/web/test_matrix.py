@@ -114,6 +114,9 @@ DOORS: Final[dict[str, Door]] = {
     "GET /sync/events": OWN,
     "GET /sync/events/<uuid:event_id>": OWN,
     "GET /sync/updates": OWN,
+    "GET /projects/<uuid:project_id>/status": Door(f"{RED} ada", f"{BLUE} ada"),
+    "GET /teams/<uuid:team_id>/activity": Door(f"{RED} ada", f"{BLUE} ada"),
+    "GET /metrics/aggregate": Door(f"{RED} ada", f"{BLUE} ada"),
     "POST /auth/logout": OWN,
     "GET /auth/devices": OWN,
     "POST /auth/devices/<uuid:device_id>/revoke": Door("sue ada", "dov ada"),
@@ -161,6 +164,10 @@ DOORS: Final[dict[str, Door]] = {
     "POST /projects/<uuid:project_id>/members/<uuid:member_id>/role": Door("max ada", "mia ada"),
     "POST /projects/<uuid:project_id>/members/<uuid:member_id>/remove": Door("max ada", "mia ada"),
 }
+# What names the thing that a route is about, where its path does not.
+QUERIES: Final = {
+    "GET /metrics/aggregate": "?projectId=<uuid:project_id>&metricType=commits&groupBy=person",
+}
 JSON_BODIES: Final[dict[str, Any]] = {
     "PUT /sync/authors": {"authors": ["ab" * 16]},
 }
@@ -206,7 +213,7 @@ def ask(town: Town, asked: Ask) -> Reply:
     if asked.route == "POST /sync/events":
         member = town.people[asked.who if asked.who in town.people else "sue"]
         body = {"events": [], "deviceId": str(member.device_id)}
-    where = address(town, asked.rule, asked.color)
+    where = address(town, asked.rule + QUERIES.get(asked.route, ""), asked.color)
     with client.open(where, method=asked.method, headers=headers, json=body) as answer:
         return Reply(answer.status_code, dict(answer.headers), answer.get_data(as_text=True))
 
@@ -223,8 +230,8 @@ def forms(app: Flask, method: str, rule: str) -> list[str]:
     return ["page"] if method != "GET" or endpoint == "static" else ["page", "fragment"]
 
 
-def colors(town: Town, rule: str) -> list[str]:
-    named = re.findall(r"<(?:\w+:)?(\w+)>", rule)
+def colors(town: Town, route: str) -> list[str]:
+    named = re.findall(r"<(?:\w+:)?(\w+)>", route + QUERIES.get(route, ""))
     return ["red", "blue", "nowhere"] if any(name in town.things for name in named) else ["red"]
 
 
@@ -232,7 +239,7 @@ def cells(town: Town) -> Iterator[tuple[Ask, bool]]:
     """Every request, and whether who asks gets in."""
     for method, rule in routes(town.app):
         door = DOORS[f"{method} {rule}"]
-        for color, form in itertools.product(colors(town, rule), forms(town.app, method, rule)):
+        for color, form in itertools.product(colors(town, f"{method} {rule}"), forms(town.app, method, rule)):
             inside = {"red": door.who, "blue": door.blue, "nowhere": ""}[color].split()
             for who in f"{EVERYBODY} {OUT}".split():
                 if (who, form) in (("revoked", "page"), ("revoked", "fragment"), ("ended", "json")):
@@ -293,7 +300,7 @@ def test_what_is_not_yours_is_answered_like_what_is_not_there(town: Town) -> Non
     for asked, gets_in in cells(town):
         if gets_in or asked.color == "nowhere" or asked.who not in town.people:
             continue
-        if len(colors(town, asked.rule)) == 1 or (asked.who, asked.route) in NO_MEMBER:
+        if len(colors(town, asked.route)) == 1 or (asked.who, asked.route) in NO_MEMBER:
             continue
         there = _plain(town, asked, ask(town, asked))
         nowhere = Ask(asked.method, asked.rule, asked.who, "nowhere", asked.form)

@@ -180,6 +180,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "path_key", name="uq_files_project_id_path_key"),
     )
     op.create_table(
+        "kept_answers",
+        sa.Column("key", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("kept_at", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_kept_answers_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("key", name="pk_kept_answers"),
+    )
+    op.create_index("ix_kept_answers_kept_at", "kept_answers", ["kept_at"])
+    op.create_table(
         "links",
         sa.Column("token_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("public_id", sa.Uuid(), nullable=False),
@@ -403,6 +416,7 @@ def downgrade() -> None:
         "links",
         "files",
         "devices",
+        "kept_answers",
         "deletion_requests",
         "cells",
         "workspace",

@@ -21,7 +21,14 @@ bp = Blueprint("api", __name__)
 
 
 def init_app(app: Flask) -> None:
-    from devflow.web.api import account, auth, health, openapi, sync  # noqa: F401 - they hang their routes on bp
+    from devflow.web.api import (  # noqa: F401 - they hang their routes on bp
+        account,
+        auth,
+        health,
+        metrics,
+        openapi,
+        sync,
+    )
 
     uploads.init_app(app)
     app.register_blueprint(bp)

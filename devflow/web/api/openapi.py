@@ -19,7 +19,7 @@ from devflow import access, wire
 from devflow.access import Action
 from devflow.web import guard
 from devflow.web.api import bp
-from devflow.web.api.operation import JSON, Operation, operation
+from devflow.web.api.operation import CSV, JSON, Operation, operation
 from devflow.web.security import ANY_HOST
 
 Schema = dict[str, Any]
@@ -85,7 +85,14 @@ _PARAMETERS: Final[Mapping[str, Schema]] = {
         "description": "How the body is sent.",
         "schema": {"enum": ["gzip", "identity"], "default": "identity"},
     },
+    "Tag": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of an answer that is had already.",
+        "schema": {"type": "string"},
+    },
 }
+_TAG: Final[Schema] = {"ETag": {"schema": {"type": "string"}, "required": True}}
 
 
 def init_app(app: Flask) -> None:
@@ -198,6 +205,11 @@ def _described(door: _Door, told: Operation) -> Schema:
         "parameters": _parameters(door, told),
         "responses": {str(told.status): _success(told)} | _failures(door, told),
     }
+    if told.is_table:
+        described["responses"]["304"] = {
+            "description": "It is as it was when it had this tag.",
+            "headers": _named(_TAG),
+        }
     if told.body is not None:
         described["requestBody"] = _body(told.body, told.limit)
     if door.action is None:
@@ -223,6 +235,7 @@ def _parameters(door: _Door, told: Operation) -> list[Schema]:
     ]
     query = [] if told.query is None else [_asked(field) for field in msgspec.structs.fields(told.query)]
     headers = ["Protocol"] if told.body is None else ["Protocol", "Encoding"]
+    headers += ["Tag"] if told.is_table else []
     return [*path, *query, *({"$ref": f"#/components/parameters/{name}"} for name in headers)]
 
 
@@ -248,11 +261,11 @@ def _success(told: Operation) -> Schema:
         return {"description": "It is done.", "headers": _named({})}
     is_own = told.answer is Response
     schema = {"type": "object"} if is_own else _ref(told.answer.__name__)
-    headers = {"ETag": {"schema": {"type": "string"}, "required": True}} if is_own else {}
+    table: Schema = {CSV: {"schema": {"type": "string"}}} if told.is_table else {}
     return {
         "description": _prose(told.answer.__doc__ or "") if not is_own else told.summary,
-        "headers": _named(headers),
-        "content": {JSON: {"schema": schema}},
+        "headers": _named(_TAG if is_own or told.is_table else {}),
+        "content": {JSON: {"schema": schema}, **table},
     }
 
 

@@ -29,6 +29,7 @@ ASKED: Final = "asked"
 ZIPPED_FROM_BYTES: Final = 1_000
 ZIP_LEVEL: Final = 5
 JSON: Final = "application/json"
+CSV: Final = "text/csv"
 OK: Final = 200
 NO_CONTENT: Final = 204
 
@@ -39,7 +40,8 @@ class Operation:
 
     ``limit`` is in bytes, of the inflated body. ``answer`` is None for one without content, or
     Response for a view that makes its own. ``refusals`` says by status why a door refuses more, or
-    otherwise, than all doors do, and ``codes`` which codes these problems may bear.
+    otherwise, than all doors do, and ``codes`` which codes these problems may bear. ``is_table`` is for
+    an answer that comes as CSV too, and with an ETag (``numbered``).
     """
 
     summary: str
@@ -51,6 +53,7 @@ class Operation:
     status: int
     refusals: Mapping[int, str]
     codes: Mapping[int, Sequence[str]]
+    is_table: bool
 
 
 def operation(
@@ -62,18 +65,20 @@ def operation(
     body: type[Struct] | None = None,
     limit: int = SMALL_BYTES,
     is_zipped: bool = False,
+    answer: type[Struct] | None = None,
+    is_table: bool = False,
 ) -> Callable[[View], View]:
     """Make a view of our types a door of the API: under its guard, so that strangers' bodies stay unread.
 
-    ``body`` is for a view that reads it itself, and has no argument for it. What ``is_zipped`` is
-    answered in gzip to whoever takes it.
+    ``body`` is for a view that reads it itself, and has no argument for it; ``answer`` for one that
+    writes it itself. What ``is_zipped`` is answered in gzip to whoever takes it.
     """
 
     def declare(view: View) -> View:
         hints = get_type_hints(view)
         taken: type[Struct] | None = hints.get(GIVEN)
         query: type[Struct] | None = hints.get(ASKED)
-        answer = None if hints["return"] is type(None) else hints["return"]
+        returned = None if hints["return"] is type(None) else hints["return"]
 
         @functools.wraps(view)
         def described(**arguments: Any) -> Response:
@@ -84,17 +89,18 @@ def operation(
             response = _response(view(**arguments), success)
             return _zipped(response) if is_zipped else response
 
-        success = status or (NO_CONTENT if answer is None else OK)
+        success = status or (NO_CONTENT if returned is None else OK)
         described.operation = Operation(  # type: ignore[attr-defined]
             summary,
             view.__doc__ or "",
             body or taken,
             query,
             limit,
-            answer,
+            answer or returned,
             success,
             refusals or {},
             codes or {},
+            is_table,
         )
         return described
 

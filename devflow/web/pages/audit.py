@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,7 +19,7 @@ from devflow.audit import Act, Actor, Filter
 from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Workspace
-from devflow.web import guard, htmx
+from devflow.web import csv_lines, guard, htmx
 from devflow.web.current import context, now, session
 from devflow.web.pages import acts, bp, ranges
 from devflow.web.session import viewer
@@ -41,8 +39,6 @@ COLUMNS: Final = (
     "refused",
     "detail",
 )
-# What a spreadsheet takes for the start of a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @bp.get("/audit")
@@ -109,10 +105,7 @@ def _pages(found: Context, which: Filter, last: int, lines: Lines) -> Iterator[s
 
 def _csv(reading: Session, entries: Sequence[AuditEntry], is_first: bool) -> str:
     called = acts.names(reading, entries)
-    text = io.StringIO()
-    rows = csv.writer(text)
-    if is_first:
-        rows.writerow(COLUMNS)
+    lines = [csv_lines.line(COLUMNS)] if is_first else []
     for each in entries:
         row = (
             each.id,
@@ -127,13 +120,8 @@ def _csv(reading: Session, entries: Sequence[AuditEntry], is_first: bool) -> str
             "yes" if each.is_refused else "no",
             each.detail,
         )
-        rows.writerow([plain_cell(str(value)) for value in row])
-    return text.getvalue()
-
-
-def plain_cell(text: str) -> str:
-    """The text as one that no spreadsheet runs."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+        lines.append(csv_lines.line(row))
+    return "".join(lines)
 
 
 def _jsonl(_reading: Session, entries: Sequence[AuditEntry], _is_first: bool) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -15,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from devflow import export, own_data, windows
 from devflow.access import Action
 from devflow.export import Row
-from devflow.web import guard, streams
+from devflow.web import csv_lines, guard, streams
 from devflow.web.current import context, now, session
 from devflow.web.pages import bp
 from devflow.web.session import viewer
@@ -37,8 +35,6 @@ COLUMNS: Final = (
 )
 # Spreadsheet programs take UTF-8 without it for another encoding, and show what is not ASCII wrong.
 BOM: Final = b"\xef\xbb\xbf"
-# What spreadsheet programs take for the beginning of a formula (OWASP, CSV Injection).
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -133,10 +129,7 @@ def csv_line(row: Row) -> bytes:
 
 
 def _csv_line(cells: Sequence[str]) -> bytes:
-    """RFC 4180, with an apostrophe before what a spreadsheet program would calculate."""
-    line = io.StringIO()
-    csv.writer(line).writerow([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells])
-    return line.getvalue().encode()
+    return csv_lines.line(cells).encode()
 
 
 def _iso(timestamp_ms: int) -> str:

@@ -1,0 +1,162 @@
+"""One number of one project over a range, as counted: of everybody, for nobody in particular.
+
+Nothing here depends on who asks, so that it can be kept and shared. Only the columns needed are
+read; file sets, which do not add up, are united here, all else by the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec import Struct
+from pyroaring import BitMap
+from sqlalchemy import func, literal, null, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from devflow.activity import sums
+from devflow.metrics.answers import GroupBy, MetricType
+from devflow.models import Cell, Mark
+from devflow.rollups import NOBODY
+from devflow.windows import Grain, Window
+
+ACTIVE_TIME: Final = "active_time"
+_FILES_CHANGED: Final = "files_changed"
+_ADDED: Final[dict[str, InstrumentedAttribute[int]]] = {
+    "events_count": Cell.events,
+    ACTIVE_TIME: Cell.active_ms,
+    "commits": Cell.commits,
+    "insertions": Cell.insertions,
+    "deletions": Cell.deletions,
+}
+
+
+class Part(Struct, frozen=True, array_like=True):
+    """A group and its amount, of ``active_time`` in milliseconds; None for time that nobody knows.
+
+    ``key`` is the window's start or the person's id. ``people`` is for hours alone, ``files`` (a
+    roaring bitmap) for the files of people.
+    """
+
+    key: int
+    amount: int | None
+    people: list[int] = []
+    files: bytes = b""
+
+
+class Series(Struct, frozen=True, array_like=True):
+    """Groups with any cell, in order of ``key``; ``total`` is None if it is not known, or there is no part.
+
+    ``pending`` are the starts of days whose larger windows are yet to be derived.
+    """
+
+    parts: list[Part]
+    total: int | None
+    pending: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``covered`` are disjoint; ``counted`` is the span of the total, and ``span`` of all parts."""
+
+    project_id: int
+    metric_type: MetricType
+    group_by: GroupBy
+    covered: Sequence[tuple[Grain, Window]]
+    span: Window
+    counted: Window
+
+    def counts_from(self, start_ms: int) -> bool:
+        """Whether the window that starts then is in the total."""
+        return self.group_by == "person" or self.counted.start_ms <= start_ms < self.counted.end_ms
+
+
+def count(session: Session, asked: Question) -> Series:
+    """Two statements, however much there is; by hours one, which are never behind."""
+    # Before the cells: a day that is derived in between is told as pending once too often, not too seldom.
+    pending = [] if asked.group_by == "hour" else _pending(session, asked)
+    groups: dict[int, _Amount] = {}
+    for key, person_id, amount, files in session.execute(_cells(asked)):
+        # PostgreSQL's sums are decimals.
+        groups.setdefault(key, _Amount(asked)).add(person_id, int(amount), files)
+    counted = (group for key, group in groups.items() if asked.counts_from(key))
+    return Series(
+        parts=[group.part(key) for key, group in sorted(groups.items())],
+        total=_Amount(asked).joined(counted).known() if groups else None,
+        pending=pending,
+    )
+
+
+def _cells(asked: Question) -> Any:
+    """Rows (key, person_id, amount, files); what need not be told apart is added up by the database.
+
+    Where several people's are one, ``person_id`` is the largest: NOBODY only if none is a person's.
+    """
+    # A SELECT for each grain, as in ``sums.read``.
+    selects = [_of_grain(asked, grain, span) for grain, span in asked.covered]
+    return selects[0] if len(selects) == 1 else union_all(*selects)
+
+
+def _of_grain(asked: Question, grain: Grain, span: Window) -> Any:
+    key = Cell.person_id if asked.group_by == "person" else Cell.start
+    which = (Cell.project_id == asked.project_id, sums.within(grain, span))
+    if asked.metric_type == _FILES_CHANGED:
+        return select(key.label("key"), Cell.person_id.label("person_id"), literal(0), Cell.files).where(
+            *which
+        )
+    people = (Cell.person_id,) if asked.group_by == "hour" else ()
+    amount = func.sum(_ADDED[asked.metric_type])
+    found = select(key.label("key"), func.max(Cell.person_id).label("person_id"), amount, null())
+    return found.where(*which).group_by(key, *people)
+
+
+def _pending(session: Session, asked: Question) -> list[int]:
+    days = select(Mark.day).where(
+        Mark.project_id == asked.project_id, Mark.day >= asked.span.start_ms, Mark.day < asked.span.end_ms
+    )
+    return list(session.scalars(days.order_by(Mark.day)))
+
+
+@dataclass(slots=True)
+class _Amount:
+    """Cells together: either what adds up, or files."""
+
+    asked: Question
+    added: int = 0
+    files: list[BitMap] = field(default_factory=list)
+    people: set[int] = field(default_factory=set)
+
+    def add(self, person_id: int, amount: int, files: bytes | None) -> None:
+        self.people.add(person_id)
+        self.added += amount
+        if files:
+            self.files.append(BitMap.deserialize(files))
+
+    def joined(self, others: Iterable[_Amount]) -> _Amount:
+        for other in others:
+            self.people |= other.people
+            self.added += other.added
+            self.files.append(other.united())
+        return self
+
+    def united(self) -> BitMap:
+        """The files, each once."""
+        if len(self.files) != 1:
+            self.files = [BitMap.union(*self.files) if self.files else BitMap()]
+        return self.files[0]
+
+    def known(self) -> int | None:
+        if self.asked.metric_type == _FILES_CHANGED:
+            return len(self.united())
+        is_unknown = self.asked.metric_type == ACTIVE_TIME and self.people == {NOBODY}
+        return None if is_unknown else self.added
+
+    def part(self, key: int) -> Part:
+        keeps_files = self.asked.group_by == "person" and self.asked.metric_type == _FILES_CHANGED
+        return Part(
+            key,
+            self.known(),
+            sorted(self.people - {NOBODY}) if self.asked.group_by == "hour" else [],
+            self.united().serialize() if keeps_files else b"",
+        )
