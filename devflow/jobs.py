@@ -102,7 +102,7 @@ class Patient:
 def refresh(context: Context) -> int:
     """Derive every marked day, a transaction for each few hundred; return how many."""
     total = 0
-    while count := context.database.transact(lambda session: rollups.refresh(session, context.calendar.zone)):
+    while count := context.database.transact(lambda session: rollups.refresh(session, context.calendar)):
         total += count
     if total:
         log.info("derived days, weeks and months of %d marked days", total)

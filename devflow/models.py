@@ -351,6 +351,7 @@ class File(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     path_key: Mapped[bytes] = mapped_column(LargeBinary(16))
     path: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    language: Mapped[int] = mapped_column(SmallInteger)  # a number of ``languages``
 
 
 _UNCLAIMED = text("person_id IS NULL AND author_key IS NOT NULL")
@@ -415,6 +416,27 @@ class Cell(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     grain: Mapped[str] = mapped_column(String(5), primary_key=True)
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    events: Mapped[int] = mapped_column(BigInteger)
+    commits: Mapped[int] = mapped_column(BigInteger)
+    insertions: Mapped[int] = mapped_column(BigInteger)
+    deletions: Mapped[int] = mapped_column(BigInteger)
+    active_ms: Mapped[int] = mapped_column(BigInteger)
+    files: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Slice(Base):
+    """What one person did in one project on one day, of one event type or one language of files.
+
+    ``rollups.slices`` says what ``value`` is; the other columns are as in Cell.
+    """
+
+    __tablename__ = "slices"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    dimension: Mapped[str] = mapped_column(String(8), primary_key=True)
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    value: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     events: Mapped[int] = mapped_column(BigInteger)
     commits: Mapped[int] = mapped_column(BigInteger)

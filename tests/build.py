@@ -216,7 +216,7 @@ class World:
 
     def refresh(self) -> None:
         """Derive all marked days, as the job does."""
-        while self.database.transact(lambda session: rollups.refresh(session, self.calendar.zone)):
+        while self.database.transact(lambda session: rollups.refresh(session, self.calendar)):
             pass
 
     def adopt(self, calendar: Calendar) -> bool:

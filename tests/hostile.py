@@ -74,6 +74,7 @@ OUR_WORDS: Final = {
     "audit.act": "an Act",
     "audit.detail": "ids, counts and our own words, by the rule of audit.record",
     "cells.grain": "a Grain",
+    "slices.dimension": "a Dimension",
 }
 # Binary columns that hold text, sealed; the others hold none.
 SEALED: Final = frozenset({"people.email", "files.path", "events.data"})
@@ -100,6 +101,7 @@ NO_TEXT: Final = frozenset(
         "events.author_key",
         "events.files",
         "cells.files",
+        "slices.files",
     }
 )
 

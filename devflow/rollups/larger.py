@@ -1,9 +1,8 @@
-"""Days, weeks and months, derived from hour cells where a mark was left."""
+"""Days, weeks and months, derived from hour cells where a mark was left; and slices of the days."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -11,13 +10,14 @@ from sqlalchemy.orm import Session
 from devflow import windows
 from devflow.db import Lock, lock, ranges
 from devflow.models import Cell, Mark
+from devflow.rollups import slices
 from devflow.rollups.cells import insert_cells, move_generations
-from devflow.rollups.tallies import Tally
+from devflow.rollups.tallies import Calendar, Tally
 from devflow.windows import Grain, Window
 
 
-def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
-    """Derive days, weeks and months of up to ``limit`` marked days of one project; return how many.
+def refresh(session: Session, calendar: Calendar, limit: int = 100) -> int:
+    """Derive up to ``limit`` marked days of one project, their weeks and months; return how many days.
 
     The project with the oldest mark comes first. The caller commits, and calls again until 0.
     """
@@ -32,11 +32,11 @@ def refresh(session: Session, zone: ZoneInfo, limit: int = 500) -> int:
     # An upload that touches one of these days from here on waits for us, and marks it anew; one
     # that touched it before had to commit first, and what it counted is read below.
     session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
-    _derive(
-        session, project_id, Grain.DAY, [windows.window(Grain.DAY, day, zone) for day in days], Grain.HOUR
-    )
+    spans = [windows.window(Grain.DAY, day, calendar.zone) for day in days]
+    _derive(session, project_id, Grain.DAY, spans, Grain.HOUR)
+    slices.derive(session, project_id, spans, calendar)
     for grain in (Grain.WEEK, Grain.MONTH):
-        larger = sorted({windows.window(grain, day, zone) for day in days})
+        larger = sorted({windows.window(grain, day, calendar.zone) for day in days})
         _derive(session, project_id, grain, larger, Grain.DAY)
     move_generations(session, [project_id])
     return len(days)

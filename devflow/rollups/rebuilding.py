@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from devflow import audit, windows
 from devflow.audit import Act, Actor
 from devflow.models import Cell, Event, Mark, Person, Project, Workspace
+from devflow.rollups import slices
 from devflow.rollups.cells import mark
 from devflow.rollups.larger import refresh
 from devflow.rollups.recounting import (
@@ -39,6 +40,7 @@ def rebuild(session: Session, calendar: Calendar) -> None:
     open_from = _close_hours(session, calendar)
     session.execute(delete(Cell).where((Cell.grain != Grain.HOUR) | (Cell.start >= open_from)))
     session.execute(delete(Mark))
+    slices.forget_other_days(session, calendar.zone)
     _mark_all(session, calendar.zone)
     rest = _rest_of_hour(open_from, calendar.zone)
     for person_id in session.scalars(select(Person.id).order_by(Person.id)).all():
@@ -53,7 +55,7 @@ def rebuild(session: Session, calendar: Calendar) -> None:
         for times in _times(session, Event.person_id.is_(None) & (Event.project_id == project_id)):
             changed = recount_nobody(session, project_id, times, calendar, open_from)
             mark(session, changed, calendar.zone)
-    while refresh(session, calendar.zone):
+    while refresh(session, calendar):
         pass
 
 

@@ -238,7 +238,7 @@ def test_an_upload_that_began_before_the_deletion_is_emptied_too(world: World) -
         with world.database.writing() as upload:
             # It was let in before, and now does what comes first: its files, which hold the project.
             delete(world, ada, atlas.public_id, "atlas")
-            upload.add(File(project_id=atlas.id, path_key=bytes(16), path=b""))
+            upload.add(File(project_id=atlas.id, path_key=bytes(16), path=b"", language=1))
             upload.flush()
             emptied = pool.submit(purge, world)
             wait_for_a_lock(world)

@@ -41,6 +41,7 @@ NOT_SEALED = {
     "events.author_key": "a keyed hash",
     "events.files": "row numbers",
     "cells.files": "row numbers",
+    "slices.files": "row numbers",
 }
 
 
