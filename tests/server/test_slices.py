@@ -131,6 +131,9 @@ def test_a_gap_that_ends_on_the_next_day_or_elsewhere_counts_where_it_began(worl
     world.report(ada, two, (MIDNIGHT + DAY_MS - 3 * MINUTE_MS, wire.FileDeleted(path="x")))
     world.refresh()
     assert minutes(world, "type") == {SAVED: 4, DELETED: 3}
+    world.report(ada, one, (MIDNIGHT - HOUR_MS, saved()))  # after which this day is derived along
+    world.refresh()
+    assert minutes(world, "type") == {SAVED: 4, DELETED: 3}
 
 
 def test_an_event_counts_in_each_language_and_its_lines_and_time_only_in_one(world: World) -> None:
