@@ -18,7 +18,7 @@ from pyroaring import BitMap
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from devflow import db, windows
+from devflow import db, languages, windows
 from devflow.models import Cell, Slice, Workspace
 from devflow.rollups.recounting import open_from_of
 from devflow.rollups.tallies import COMMITS, NOBODY, Calendar, Finder, Tally, active_ms, merged, unpack_files
@@ -137,13 +137,13 @@ def forget_other_days(session: Session, zone: ZoneInfo) -> None:
 
 def _count(session: Session, project_id: int, days: Sequence[Window], limit: int) -> Slices:
     events = list(_events(session, project_id, days, limit))
-    languages = _Languages(session, [files for *_, files in events])
+    found = _Languages(session, [files for *_, files in events])
     day_of = Finder(days)
     kinds: _Kinds = {}
     people: dict[int, list[_At]] = {}
     day = Window(0, 0)
     for timestamp, event_id, person_id, event_type, insertions, deletions, files in events:
-        touched = languages.of(files)
+        touched = found.of(files)
         if person_id is not None:
             people.setdefault(person_id, []).append(_At(timestamp, event_id, (event_type, touched)))
         if not day.start_ms <= timestamp < day.end_ms:  # most are where the one before was
@@ -165,7 +165,7 @@ def _count(session: Session, project_id: int, days: Sequence[Window], limit: int
                 kind = _Kind(start, person_id, *cast(tuple[int, tuple[int, ...]], what))
                 kinds.setdefault(kind, _Work()).active_ms += milliseconds
     by_type = _by_type(kinds)
-    return by_type | _by_language(kinds, by_type, languages)
+    return by_type | _by_language(kinds, by_type, found.files)
 
 
 def _events(session: Session, project_id: int, days: Sequence[Window], limit: int) -> Iterable[Any]:
@@ -212,7 +212,7 @@ def _by_type(kinds: _Kinds) -> Slices:
     return found
 
 
-def _by_language(kinds: _Kinds, by_type: Slices, languages: _Languages) -> Slices:
+def _by_language(kinds: _Kinds, by_type: Slices, files_of: dict[int, BitMap]) -> Slices:
     """An event counts once in each language it touches; its lines and its time only where that is one."""
     found: Slices = {}
 
@@ -227,7 +227,7 @@ def _by_language(kinds: _Kinds, by_type: Slices, languages: _Languages) -> Slice
             only = kind.languages[0] if len(kind.languages) == 1 else SEVERAL
             _add_work(at(kind.day, only, kind.person_id), work)
     for key, tally in by_type.items():
-        for language, files in languages.files.items():
+        for language, files in files_of.items():
             if both := tally.files & files:
                 at(key.day, language, key.person_id).files |= both
     return found
@@ -255,8 +255,10 @@ class _Languages:
         for some in db.in_steps(numbers, _FILES_AT_ONCE):
             listed = ",".join(map(str, some))
             statement = f"SELECT id, language FROM files WHERE id IN ({listed})"  # noqa: S608 - integers
-            for number, language in session.connection().exec_driver_sql(statement):
-                self._language[number] = language
+            rows = session.connection().exec_driver_sql(statement).all()
+            stored = {row.id: row.language for row in rows}
+            for number in some:  # files of a project that is being deleted may be gone before an event is
+                self._language[number] = language = stored.get(number, languages.OTHER)
                 self.files.setdefault(language, BitMap()).add(number)
 
     def of(self, packed: bytes) -> tuple[int, ...]:

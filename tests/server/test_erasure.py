@@ -34,6 +34,7 @@ from devflow.models import (
     RefreshToken,
     Role,
     SecondFactor,
+    Slice,
     TeamMember,
 )
 from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, Member, World, commit, saved
@@ -73,7 +74,8 @@ def erase(world: World, admin: Member, member: Member) -> None:
 
 def cells(world: World) -> list[Any]:
     with world.reading() as session:
-        return sorted(tuple(row) for row in session.execute(select(Cell.__table__)))
+        rows = (session.execute(select(table.__table__)) for table in (Cell, Slice))
+        return [sorted(tuple(row) for row in some) for some in rows]
 
 
 def events(world: World) -> Sequence[Event]:

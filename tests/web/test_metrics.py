@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, select, update
 from werkzeug.test import TestResponse
 
-from devflow import languages, receipts, rollups
+from devflow import languages, receipts, rollups, wire
 from devflow.audit import Act
 from devflow.cache import Cache
 from devflow.cache.shared import Shared
@@ -429,7 +429,7 @@ def test_files_of_languages_of_one_other_person_are_united(office: Office, crew:
 def test_what_has_no_language_is_told_without_one_and_why(office: Office, crew: Crew) -> None:
     day = NOW_MS - 5 * HOUR_MS
     author = crew.sue.author
-    deeds = [
+    deeds: list[wire.EventData] = [
         commit(author, "a.py", "b.ts", insertions=7),
         merge(author),
         commit(author, "c.py", insertions=2),
@@ -1028,7 +1028,7 @@ def spoil(server: Valkey, state: str) -> None:
     with server.client() as client:
         keys = sorted(client.keys("*"))
         values = [client.get(key) or b"" for key in keys]
-        assert len(keys) == 24
+        assert len(keys) == 30
         if state == "flushed":
             client.flushall()
             return None
