@@ -24,6 +24,8 @@ def refresh(session: Session, calendar: Calendar, limit: int = 100) -> int:
     project_id = session.scalar(select(Mark.project_id).order_by(Mark.day).limit(1))
     if project_id is None:
         return 0
+    # Slices are counted from events: none of those that ``events_since`` promises goes meanwhile.
+    lock(session, Lock.RETENTION, shared=True)
     lock(session, Lock.LARGER_WINDOWS, [project_id])
     marked = select(Mark.day).where(Mark.project_id == project_id).order_by(Mark.day)
     days = session.scalars(marked.limit(limit).with_for_update()).all()
