@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from devflow import keys, restores, workspace
 from devflow.accounts.throttle import Throttle
 from devflow.cache import Cache
-from devflow.cache.shared import Shared
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
@@ -18,6 +18,9 @@ from devflow.ingest import Intake
 from devflow.restores import Epoch
 from devflow.rollups import Calendar
 from devflow.sealed import Resealing
+
+if TYPE_CHECKING:
+    from devflow.cache.shared import Shared
 
 
 def now_ms() -> int:
@@ -63,5 +66,13 @@ class Context:
             throttle=Throttle(now),
             now=now,
             intake=Intake.of(database, calendar),
-            cache=Cache(vault, Shared(settings.redis_url) if settings.redis_url else None),
+            cache=Cache(vault, _shared(settings.redis_url)),
         )
+
+
+def _shared(redis_url: str) -> Shared | None:
+    if not redis_url:
+        return None
+    from devflow.cache.shared import Shared  # its library takes 12 MB, which most servers need not
+
+    return Shared(redis_url)

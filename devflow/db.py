@@ -14,7 +14,6 @@ from enum import IntEnum
 from itertools import chain
 from typing import Any, Final, TypeVar, cast
 
-import psycopg
 from sqlalchemy import (
     CTE,
     BigInteger,
@@ -95,9 +94,8 @@ class Database:
             try:
                 with self.writing() as session:
                     return work(session)
-            except (DBAPIError, psycopg.Error) as error:
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                if attempt == ATTEMPTS or getattr(cause, "sqlstate", None) not in _PASSING:
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or sqlstate(error) not in _PASSING:
                     raise
                 time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
@@ -207,10 +205,7 @@ def insert_many(
     """Insert rows, values in the order of ``columns``, the fastest way that the driver has."""
     connection, names = session.connection(), ", ".join(columns)
     if connection.dialect.name == "postgresql":
-        driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(connection, f"COPY {table} ({names}) FROM STDIN", rows)
         return
     whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
     for size, part in ((_ROWS_A_STATEMENT, rows[:whole]), (len(rows) - whole, rows[whole:])):
@@ -220,6 +215,23 @@ def insert_many(
             connection.exec_driver_sql(
                 statement, [tuple(chain.from_iterable(some)) for some in in_steps(part, size)]
             )
+
+
+def _copy(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """By the driver itself, with errors as SQLAlchemy has them."""
+    driver: Any = connection.connection.driver_connection
+    failure = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except failure as error:
+        raise DBAPIError.instance(statement, None, error, failure, hide_parameters=True) from error
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's code for what went wrong, None if it gave none."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 def in_steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

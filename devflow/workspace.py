@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -23,6 +19,9 @@ from devflow.db import Database, Lock
 from devflow.errors import Invalid
 from devflow.models import Workspace
 from devflow.rollups import Calendar
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -55,12 +54,18 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     Raise Invalid for a schema that only a newer server knows.
     """
+    from alembic import command  # 13 MB, for the start alone
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.writing() as session:
         db.lock(session, Lock.START)
         connection = session.connection()
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
+        found = MigrationContext.configure(connection).get_current_revision()
+        _refuse_newer(found, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         if revision == "base":
             command.downgrade(config, revision)
@@ -68,8 +73,7 @@ def migrate(database: Database, revision: str = "head") -> None:
             command.upgrade(config, revision)
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
-    found = MigrationContext.configure(connection).get_current_revision()
+def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         raise Invalid(
             f"expected a database with schema {scripts.get_current_head()} or older, got {found}; "

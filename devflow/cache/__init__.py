@@ -14,16 +14,18 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 from sqlalchemy.orm import Session
 
 from devflow.cache.memory import Memory
-from devflow.cache.shared import Shared
 from devflow.cache.stored import Stored
 from devflow.crypto import Vault
+
+if TYPE_CHECKING:
+    from devflow.cache.shared import Shared
 
 T = TypeVar("T")
 LARGEST_BYTES: Final = 1 << 20

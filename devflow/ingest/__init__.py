@@ -14,8 +14,8 @@ from itertools import compress
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import bindparam, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from devflow import access, audit, db, retention, rollups, wire
@@ -120,8 +120,9 @@ class Intake:
         rollups.count(session, made, self.calendar)
         try:
             db.insert_many(session, Event.__table__, rows.Row._fields, made)
-        except psycopg.errors.CheckViolation:  # a partition is gone that was there, as after a restore
-            self.partitions.forget()
+        except IntegrityError as error:
+            if db.sqlstate(error) == _NO_PARTITION:  # one that was there, as after a restore
+                self.partitions.forget()
             raise
         self.known.add(session, made)
 
@@ -133,6 +134,7 @@ _NO_PROJECT: Final = (
 _DAMAGED: Final = "this event is stored, but can no longer be read; keep yours until the server's is restored"
 _CONFLICT: Final = "an event with this id and other content is stored already; it was not changed"
 _EXPIRED: Final = "this event is older than this server keeps events; it was not stored"
+_NO_PARTITION: Final = "23514"  # check_violation
 _CONFLICTS_NAMED: Final = 20
 
 
