@@ -425,7 +425,7 @@ class Cell(Base):
 
 
 class KeptAnswer(Base):
-    """What was costly to count, sealed, for one generation of its project (``cache.stored``)."""
+    """What was costly to count, signed, for one generation of its project (``cache.stored``)."""
 
     __tablename__ = "kept_answers"
 
