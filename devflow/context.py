@@ -10,7 +10,7 @@ from uuid import UUID
 
 from devflow import keys, restores, workspace
 from devflow.accounts.throttle import Throttle
-from devflow.cache import Cache
+from devflow.cache import Cache, Server
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
@@ -46,6 +46,10 @@ class Context:
     intake: Intake
     cache: Cache
     resealing: Resealing = field(default_factory=Resealing)
+
+    @property
+    def server(self) -> Server:
+        return Server(self.server_id, self.epoch.value, self.calendar)
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:

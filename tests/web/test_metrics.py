@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 
 from devflow import receipts, rollups
 from devflow.audit import Act
-from devflow.cache import Cache
+from devflow.cache import Cache, Server
 from devflow.cache.shared import Shared
 from devflow.context import Context
 from devflow.factory import create_app
@@ -821,7 +821,7 @@ def test_what_is_kept_is_of_nobody_and_told_as_each_may_see_it(office: Office, c
 
 
 def test_two_questions_with_different_answers_have_different_names(office: Office, crew: Crew) -> None:
-    about = kept.Server(UUID(int=1), UUID(int=2), office.context.calendar)
+    about = Server(UUID(int=1), UUID(int=2), office.context.calendar)
     others = [
         replace(about, id=UUID(int=3)),
         replace(about, epoch=UUID(int=3)),

@@ -98,9 +98,7 @@ def aggregate(asked: AskAggregate) -> Response:
     )
     if not _shows_others(viewer, people) and (unchanged := numbered.unchanged(tag)) is not None:
         return unchanged
-    about = context()
-    server = kept.Server(about.server_id, about.epoch.value, about.calendar)
-    counted = kept.read(session(), about.cache, server, project, question.question)
+    counted = kept.read(session(), context().cache, context().server, project, question.question)
     found = aggregates.answer(question, counted, viewer, people, zone)
     _leave_receipts(viewer, _named(found, people), question.range, "metrics", project)
     return numbered.unchanged(tag) or numbered.answer(found, found.rows, tag, found.next)

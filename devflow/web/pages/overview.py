@@ -34,7 +34,7 @@ def create_project() -> ResponseReturnValue:
 
 def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Response:
     zone = context().calendar.zone
-    found = activity.overview(session(), viewer(), now(), zone)
+    found = activity.overview(session(), viewer(), now(), context().cache, context().server)
     points = [
         Point(labels.commits(day.date, day.date, day.numbers), day.numbers.commits) for day in found.days
     ]
