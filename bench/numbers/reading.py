@@ -80,9 +80,9 @@ def _asked(folder: Path, database_url: str, events: int) -> dict[str, float]:
         ("files", rest("files_changed", "1y")),
     ):
         found[name] = _ms(ask, before=lambda: setattr(context.cache, "memory", Memory()))
-    tag = _get(client, f"/projects/{projects[0].public_id}/status", headers).headers["ETag"]
-    same = headers | {"If-None-Match": tag}
-    found["same"] = _ms(lambda: _get(client, f"/projects/{projects[0].public_id}/status", same))
+    address = f"/metrics/aggregate?projectId={projects[0].public_id}&metricType=commits"
+    same = headers | {"If-None-Match": _get(client, address, headers).headers["ETag"]}
+    found["same"] = _ms(lambda: _get(client, address, same))
     context.database.close()
     return found
 
