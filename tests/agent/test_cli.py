@@ -234,6 +234,8 @@ def test_the_way_from_nothing_to_synced(cli: Cli, server: ScriptedServer) -> Non
     assert len(server.stored) == 2
     state = cli.json("sync", "status")
     assert (state["pending"], state["synced"], state["failed"]) == (0, 2, 0)
+    addresses = ["alice@example.org", "ada@example.org"]
+    assert Settings.load(cli.home.store()).author_keys == tuple(map(wire.author_key, addresses)), "as there"
     assert (state["endpoint"], state["email"]) == (server.url, "ada@example.org")
     assert state["syncSuccessRate"] == 1
     assert (state["lastAttempt"]["outcome"], state["lastAttempt"]["synced"]) == ("ok", 2)
