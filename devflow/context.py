@@ -16,7 +16,6 @@ from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.ingest import Intake
 from devflow.restores import Epoch
-from devflow.rollups import Calendar
 from devflow.sealed import Resealing
 
 
@@ -36,7 +35,6 @@ class Context:
     database: Database
     server_id: UUID
     epoch: Epoch
-    calendar: Calendar
     vault: Vault
     throttle: Throttle
     now: Callable[[], int]
@@ -51,17 +49,15 @@ class Context:
         database = Database(settings.database)
         with database.reading() as session:
             server_id, epoch = workspace.server_id(session), restores.epoch(session)
-        calendar = Calendar(settings.zone, settings.idle_limit_ms)
         vault = keys.open_vault(database, settings)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
             epoch=Epoch(epoch),
-            calendar=calendar,
             vault=vault,
             throttle=Throttle(now),
             now=now,
-            intake=Intake.of(database, calendar),
+            intake=Intake.of(database),
             cache=Cache(vault, Shared(settings.redis_url) if settings.redis_url else None),
         )

@@ -26,6 +26,8 @@ TEND_EVERY_S: Final = 30
 RESTORES_EVERY_S: Final = 60
 """Of a server that was killed, a backup younger than this is found to be one by the agents alone."""
 KEEP_EVERY_S: Final = 10
+CHANGE_EVERY_S: Final = 1
+CHANGE_FOR_S: Final = 0.8
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -45,6 +47,7 @@ def start(context: Context) -> BackgroundScheduler:
     )
     for job, seconds in (
         (refresh, REFRESH_EVERY_S),
+        (change_calendar, CHANGE_EVERY_S),
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
@@ -102,11 +105,27 @@ class Patient:
 def refresh(context: Context) -> int:
     """Derive every marked day, a transaction for each few hundred; return how many."""
     total = 0
-    while count := context.database.transact(lambda session: rollups.refresh(session, context.calendar.zone)):
+    while count := context.database.transact(rollups.refresh):
         total += count
     if total:
         log.info("derived days, weeks and months of %d marked days", total)
     return total
+
+
+def change_calendar(context: Context) -> bool:
+    """Count for a moment by a calendar that is wanted; return True when it has come into force."""
+    with context.database.reading() as session:
+        if not rollups.is_waiting(session):
+            return False
+    deadline = time.monotonic() + CHANGE_FOR_S
+    while context.database.transact(rollups.advance):
+        if time.monotonic() > deadline:
+            return False
+    by = Actor(None, context.now(), context.vault)
+    is_done = context.database.transact(lambda session: rollups.switch(session, by))
+    if is_done:
+        log.warning("all numbers are counted anew now, by the time zone and idle limit of the settings")
+    return is_done
 
 
 def erase(context: Context) -> int:
@@ -125,7 +144,7 @@ def erase(context: Context) -> int:
 def purge(context: Context) -> int:
     """Take away what deleted projects have left, a transaction for each part; return how many there were."""
     by, total = Actor(None, context.now(), context.vault), 0
-    while context.database.transact(lambda session: projects.purge(session, by, context.calendar)):
+    while context.database.transact(lambda session: projects.purge(session, by)):
         total += 1
     if total:
         log.info("emptied deleted projects in %d steps", total)
@@ -202,7 +221,7 @@ def make_partitions(context: Context) -> None:
 def expire(context: Context) -> int:
     """Delete the events that are older than they are kept; return how many."""
     by = Actor(None, context.now(), context.vault)
-    deleted = retention.run(context.database, by, context.calendar)
+    deleted = retention.run(context.database, by)
     if deleted:
         log.info("deleted %d events that were older than events are kept", deleted)
     return deleted

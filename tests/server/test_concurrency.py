@@ -47,7 +47,7 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
 
 def add_authors(world: World, member: Member, *keys: str) -> None:
     def work(session: Session) -> None:
-        authors.add(session, world.by(session, member), map(bytes.fromhex, keys), world.calendar)
+        authors.add(session, world.by(session, member), map(bytes.fromhex, keys))
 
     world.database.transact(work)
 
@@ -97,7 +97,7 @@ def test_of_two_people_who_tell_the_same_address_at_once_one_is_refused(world: W
     key = wire.author_key("shared@example.org")
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:
-            authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+            authors.add(session, world.by(session, ada), [bytes.fromhex(key)])
             told = pool.submit(add_authors, world, ben, key)
             wait_for_a_lock(world)
         with pytest.raises(Invalid, match="another person"):

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, select
+from sqlalchemy import event as hook
 from sqlalchemy.orm import Session
 
 from devflow import rollups, wire
@@ -162,10 +163,10 @@ def interrupt_refresh(world: World, after: int) -> None:
         if next(left) == 0:
             raise ZeroDivisionError
 
-    event.listen(world.database.engine, "before_cursor_execute", die)
+    hook.listen(world.database.engine, "before_cursor_execute", die)
     with contextlib.suppress(ZeroDivisionError):
         world.refresh()
-    event.remove(world.database.engine, "before_cursor_execute", die)
+    hook.remove(world.database.engine, "before_cursor_execute", die)
 
 
 def _cast(world: World) -> tuple[list[Member], list[Member], list[Project]]:
@@ -296,7 +297,7 @@ def test_a_refresh_that_fails_midway_changes_nothing_and_is_made_up_for(
     ada = world.person("Ada")
     world.send(ada, world.event(ada, world.project("one", ada), saved(), NOW_MS))
     with pytest.raises(ZeroDivisionError), world.database.writing() as session:
-        rollups.refresh(session, world.calendar.zone)
+        rollups.refresh(session)
         raise ZeroDivisionError
     with world.reading() as session:
         assert stored(session, Grain.DAY) == {}
@@ -325,10 +326,9 @@ def test_years_with_a_long_idle_limit_are_counted_and_counted_anew(world: World)
         days = range(batch * 700, batch * 700 + 700)
         world.send(ada, *(world.event(ada, one, saved(), NOW_MS + day * 2 * DAY_MS) for day in days))
     world.send(ada, *(world.event(ada, two, commit(STRANGER, "b.py"), NOW_MS + n) for n in range(3)))
-    world.calendar = Calendar(ZoneInfo("UTC"), DAY_MS)
+    world.adopt(Calendar(ZoneInfo("UTC"), DAY_MS))
     world.send(ada, *(world.event(ada, two, saved(), NOW_MS + day * 4 * DAY_MS + 1) for day in range(300)))
-    with world.database.writing() as session:
-        rollups.rebuild(session, world.calendar)
+    world.refresh()
     with world.reading() as session:
         assert stored(session) == recounted(session, world.calendar, world.vault)
 

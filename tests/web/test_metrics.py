@@ -821,7 +821,7 @@ def test_what_is_kept_is_of_nobody_and_told_as_each_may_see_it(office: Office, c
 
 
 def test_two_questions_with_different_answers_have_different_names(office: Office, crew: Crew) -> None:
-    about = kept.Server(UUID(int=1), UUID(int=2), office.context.calendar)
+    about = kept.Server(UUID(int=1), UUID(int=2), office.world.calendar)
     others = [
         replace(about, id=UUID(int=3)),
         replace(about, epoch=UUID(int=3)),

@@ -14,7 +14,7 @@ from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     page = soup(busy.browser("bob").get("/"))
-    zone = busy.context.calendar.zone
+    zone = busy.world.calendar.zone
     with busy.context.database.reading() as session:
         bob = session.query(Person).filter_by(name="Bob").one()
         found = activity.overview(session, bob, build.NOW_MS, zone)

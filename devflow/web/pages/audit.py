@@ -20,7 +20,7 @@ from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Workspace
 from devflow.web import csv_lines, guard, htmx
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.web.pages import acts, bp, ranges
 from devflow.web.session import viewer
 
@@ -81,7 +81,7 @@ def export_audit(form: str) -> ResponseReturnValue:
     with context().database.reading() as reading:  # not the request's, which may be of before the act
         last = audit.head(reading).number
     kind, lines = _FORMS[form]
-    day = windows.day_of(now(), context().calendar.zone)
+    day = windows.day_of(now(), calendar().zone)
     return Response(
         _pages(context(), which, last, lines),
         content_type=f"{kind}; charset=utf-8",
@@ -151,7 +151,7 @@ _FORMS: Final[dict[str, tuple[str, Lines]]] = {
 
 def _filter(query: Mapping[str, str]) -> Filter:
     """Raise Invalid naming what was expected and what came."""
-    zone = context().calendar.zone
+    zone = calendar().zone
     first, last = (ranges.day(query, name) if query.get(name) else None for name in ("from", "to"))
     act = query.get("act") or None
     if act is not None and act not in set(Act):
