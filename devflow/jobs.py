@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from devflow.context import Context
 from devflow.crypto import Damaged
 from devflow.keys import Purpose
 from devflow.models import Workspace
+from devflow.rollups import verifying
 
 REFRESH_EVERY_S: Final = 1
 PURGE_EVERY_S: Final = 10
@@ -56,7 +58,7 @@ def start(context: Context) -> BackgroundScheduler:
     ):
         scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
-    for daily in (examine_trail, expire, erase, make_partitions):
+    for daily in (examine_trail, verify_rollups, expire, erase, make_partitions):
         scheduler.add_job(
             Patient(daily),
             "interval",
@@ -210,6 +212,24 @@ def examine_trail(context: Context) -> Head | Flaw | None:
     else:
         anchors.info("the audit trail is whole: %s", found)
     return found
+
+
+def verify_rollups(context: Context) -> int | None:
+    """Count a random sample of cells anew if nobody has for a day; note and log how many are wrong.
+
+    Nothing is put right by itself: what made a number wrong is to be understood first, and the
+    command does it then.
+    """
+    by = Actor(None, context.now(), context.vault)
+    with context.database.reading() as session:
+        last = session.scalars(select(Workspace.rollups_examined_at)).one()
+    if last is not None and by.now_ms - last < DAY_MS:
+        return None
+    found = verifying.sample(context.database, random.SystemRandom())
+    context.database.transact(lambda session: verifying.note_sample(session, by, found))
+    if found:
+        log.error("%d numbers are not what the events say, the first: %s", len(found), found[0])
+    return len(found)
 
 
 def make_partitions(context: Context) -> None:

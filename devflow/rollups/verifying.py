@@ -12,7 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,25 @@ class Difference:
     person: UUID | None  # None for nobody known here
     stored: Tally | None
     counted: Tally | None
+
+    def __str__(self) -> str:
+        """``project P person Q hour 2026-11-19T14:00:00Z: events 3, counted 2``."""
+        start = datetime.fromtimestamp(self.key.start / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        person = self.person or ("nobody" if self.key.person_id == NOBODY else "unknown")
+        return f"project {self.project} person {person} {self.key.grain} {start}: {self._what()}"
+
+    def _what(self) -> str:
+        if self.stored is None:
+            return "missing"
+        if self.counted is None:
+            return "should not be"
+        stored, counted = amounts(self.stored), amounts(self.counted)
+        wrong = [
+            f"{name} {amount}, counted {counted[name]}"
+            for name, amount in stored.items()
+            if amount != counted[name]
+        ]
+        return "; ".join(wrong) or f"of {counted['files']} files others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +117,19 @@ def verify(database: Database, repair: Actor | None = None) -> Iterator[Differen
             at = end
     if repair is not None:
         _refresh(database)
-        database.transact(lambda session: note(session, repair.now_ms, 0))
+        database.transact(lambda session: _note_repaired(session, repair))
+
+
+def amounts(tally: Tally) -> dict[str, int]:
+    """What the cell says, of the files how many."""
+    return {
+        "events": tally.events,
+        "commits": tally.commits,
+        "insertions": tally.insertions,
+        "deletions": tally.deletions,
+        "activeMs": tally.active_ms,
+        "files": len(tally.files),
+    }
 
 
 def sample(
@@ -126,10 +158,18 @@ def sample(
 _PICKS: Final = 50
 
 
-def note(session: Session, now_ms: int, wrong: int) -> None:
-    """Remember when cells were last held against the events, and how many were wrong. The caller commits."""
+def note_sample(session: Session, by: Actor, wrong: Sequence[Difference]) -> None:
+    """Remember that a sample was taken; what is wrong, until a repair. The caller commits."""
     workspace = session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
-    workspace.rollups_examined_at, workspace.rollups_wrong = now_ms, wrong
+    workspace.rollups_examined_at = by.now_ms
+    workspace.rollups_wrong = max(workspace.rollups_wrong, len(wrong))
+    if wrong:
+        audit.record(session, by, Act.ROLLUPS_WRONG, **_counts(wrong))
+
+
+def _note_repaired(session: Session, by: Actor) -> None:
+    workspace = session.get_one(Workspace, 1, with_for_update=True, populate_existing=True)
+    workspace.rollups_examined_at, workspace.rollups_wrong = by.now_ms, 0
 
 
 def _refresh(database: Database) -> None:
@@ -342,5 +382,8 @@ def _delete(session: Session, wrong: Iterable[Difference]) -> None:
 
 
 def _record(session: Session, by: Actor, wrong: Sequence[Difference]) -> None:
-    per_project = Counter(str(each.project) for each in wrong)
-    audit.record(session, by, Act.ROLLUPS_REPAIRED, cells=len(wrong), projects=dict(per_project))
+    audit.record(session, by, Act.ROLLUPS_REPAIRED, **_counts(wrong))
+
+
+def _counts(wrong: Sequence[Difference]) -> dict[str, Any]:
+    return {"cells": len(wrong), "projects": dict(Counter(str(each.project) for each in wrong))}

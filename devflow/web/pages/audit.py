@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import audit, windows
+from devflow import audit, rollups, windows
 from devflow.access import Action
 from devflow.audit import Act, Actor, Filter
 from devflow.context import Context
@@ -50,6 +50,7 @@ def audit_trail() -> ResponseReturnValue:
     if before is None and whose is not None and whose != viewer().public_id:
         guard.act(lambda writing, by: _note_reading(writing, by, whose))
     found = audit.entries(session(), which, before, PER_PAGE + 1)
+    to_come = rollups.wanted(session())
     chosen = {name: request.args[name] for name in FILTERS if request.args.get(name)}
     return htmx.render(
         "audit/page.html",
@@ -62,6 +63,8 @@ def audit_trail() -> ResponseReturnValue:
         ),
         acts=sorted(Act),
         workspace=session().get_one(Workspace, 1),
+        next_zone=None if to_come is None else to_come.zone.key,
+        next_limit_s=None if to_come is None else to_come.idle_limit_ms // 1_000,
     )
 
 
