@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.ingest import authors
 from devflow.models import Event, Role
 from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.crowd import assert_counted_once, work_for
 from tests.server.test_rollups import recounted, stored
 
 
@@ -129,3 +130,10 @@ def wait_for_a_lock(world: World) -> None:
             if session.scalar(waiting):
                 return
         assert time.monotonic() < deadline, "nobody waited"
+
+
+def test_four_uploaders_and_two_refreshers_at_once_count_each_event_once(world: World) -> None:
+    """A moment of what ``make soak`` does for a minute."""
+    acknowledged = work_for(world, 2)
+    assert acknowledged > 10
+    assert_counted_once(world, acknowledged)

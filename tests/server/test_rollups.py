@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -149,7 +149,8 @@ def test_cells_equal_a_recount_whatever_comes_late_twice_or_in_any_order(
             case "refresh":
                 world.refresh()
             case "interrupt":
-                interrupt_refresh(world, data.draw(st.integers(0, 16)))
+                with interrupted(world, data.draw(st.integers(0, 16))):
+                    world.refresh()
     world.refresh()
     with world.reading() as session:
         assert stored(session) == recounted(session, world.calendar, world.vault)
@@ -158,8 +159,9 @@ def test_cells_equal_a_recount_whatever_comes_late_twice_or_in_any_order(
         assert list(verify(world.database)) == []
 
 
-def interrupt_refresh(world: World, after: int) -> None:
-    """Derive marked days as the job does, but die before the statement of this number."""
+@contextlib.contextmanager
+def interrupted(world: World, after: int) -> Iterator[None]:
+    """Let what writes die before the statement of this number, if it has so many."""
     left = itertools.count(after, -1)
 
     def die(*_: object) -> None:
@@ -168,7 +170,7 @@ def interrupt_refresh(world: World, after: int) -> None:
 
     hook.listen(world.database.engine, "before_cursor_execute", die)
     with contextlib.suppress(ZeroDivisionError):
-        world.refresh()
+        yield
     hook.remove(world.database.engine, "before_cursor_execute", die)
 
 
