@@ -94,7 +94,7 @@ def taken_from(session: Session, now_ms: int) -> date | None:
 
 
 def _held(session: Session, now_ms: int) -> Held:
-    kept = session.connection().execute(_KEPT).one()
+    kept = session.execute(_KEPT).one()
     calendar = Calendar(ZoneInfo(kept.timezone), kept.idle_limit_ms)
     by_age = 0 if kept.retention_days is None else cut(now_ms, kept.retention_days, calendar)
     since = max(kept.events_since, by_age)

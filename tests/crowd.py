@@ -61,6 +61,7 @@ class Pc:
         self._world, self._device, self._projects = world, device, projects
         self._history, self._chance = history, chance
         self._last: list[wire.SyncEvent] = []
+        self._commits: dict[int, wire.SyncEvent] = {}
         self.acknowledged: set[str] = set()
 
     def upload(self) -> None:
@@ -72,12 +73,17 @@ class Pc:
         self.acknowledged |= set(result.synced_ids)
 
     def _new(self) -> wire.SyncEvent:
-        if self._chance.random() < 0.3:  # a commit has one time and one project, whoever saw it
-            number = self._chance.randrange(len(self._history))
-            project, at = self._projects[number % 2], NOW_MS + number * MINUTE_MS
-            return self._world.event(self._device, project, self._history[number], at)
+        if self._chance.random() < 0.3:
+            return self._seen(self._chance.randrange(len(self._history)))
         at = NOW_MS + self._chance.randrange(2_000 * MINUTE_MS)
         return self._world.event(self._device, self._chance.choice(self._projects), saved("a.py"), at)
+
+    def _seen(self, number: int) -> wire.SyncEvent:
+        """A commit, which has one time and one project whoever saw it, and of one PC is one event."""
+        if number not in self._commits:
+            project, at = self._projects[number % 2], NOW_MS + number * MINUTE_MS
+            self._commits[number] = self._world.event(self._device, project, self._history[number], at)
+        return self._commits[number]
 
 
 def assert_counted_once(world: World, acknowledged: int) -> None:

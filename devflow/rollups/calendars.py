@@ -17,5 +17,5 @@ _IN_FORCE: Final = select(_WORKSPACE.timezone, _WORKSPACE.idle_limit_ms)
 
 def in_force(session: Session) -> Calendar:
     """What all cells that this transaction sees are cut by."""
-    zone, idle_limit_ms = session.connection().execute(_IN_FORCE).one()
+    zone, idle_limit_ms = session.execute(_IN_FORCE).one()
     return Calendar(ZoneInfo(zone), idle_limit_ms)
