@@ -39,7 +39,6 @@ class Context:
     database: Database
     server_id: UUID
     epoch: Epoch
-    calendar: Calendar
     vault: Vault
     throttle: Throttle
     now: Callable[[], int]
@@ -47,9 +46,9 @@ class Context:
     cache: Cache
     resealing: Resealing = field(default_factory=Resealing)
 
-    @property
-    def server(self) -> Server:
-        return Server(self.server_id, self.epoch.value, self.calendar)
+    def server(self, calendar: Calendar) -> Server:
+        """Whose numbers are shown, by the calendar in force."""
+        return Server(self.server_id, self.epoch.value, calendar)
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:
@@ -58,18 +57,16 @@ class Context:
         database = Database(settings.database)
         with database.reading() as session:
             server_id, epoch = workspace.server_id(session), restores.epoch(session)
-        calendar = Calendar(settings.zone, settings.idle_limit_ms)
         vault = keys.open_vault(database, settings)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
             epoch=Epoch(epoch),
-            calendar=calendar,
             vault=vault,
             throttle=Throttle(now),
             now=now,
-            intake=Intake.of(database, calendar),
+            intake=Intake.of(database),
             cache=Cache(vault, _shared(settings.redis_url)),
         )
 

@@ -67,9 +67,11 @@ class Database:
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
             self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=16, query_only=True)
         else:
-            self._writer = self._reader = create_engine(
+            self._writer = create_engine(
                 url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True
             )
+            # The same connections; they say so as they begin, which costs nothing.
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
     @property
     def engine(self) -> Engine:
@@ -77,9 +79,13 @@ class Database:
         return self._writer
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """One consistent view; nothing can be written on SQLite, nothing is kept on PostgreSQL."""
-        with Session(self._reader) as session:
+    def reading(self, *, takes_locks: bool = False) -> Iterator[Session]:
+        """One consistent view; nothing can be written on SQLite, nothing is kept on PostgreSQL.
+
+        Who takes locks must see what was committed while they waited: there each statement of
+        PostgreSQL has a view of its own.
+        """
+        with Session(self._writer if takes_locks and not self.is_sqlite else self._reader) as session:
             yield session
 
     @contextmanager
@@ -280,8 +286,9 @@ class Lock(IntEnum):
     LARGER_WINDOWS = 2
     START = 3
     PEOPLE = 4  # who is an active admin, above all
-    RETENTION = 5
+    RETENTION = 5  # which events are kept, and the calendar in force
     PARTITIONS = 6
+    CALENDAR = 7  # cells of the calendar to come
 
 
 def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: bool = False) -> None:

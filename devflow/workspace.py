@@ -29,8 +29,8 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 def prepare(settings: Settings, now_ms: int) -> str | None:
     """Make the database ready to serve; return the token of the set-up link while there is no account.
 
-    Runs once before any worker starts: migrates, makes the workspace, and counts anew if the
-    time zone or the idle limit are other than last time. If the database is an older copy of the one
+    Runs once before any worker starts: migrates, makes the workspace, and notes another time zone or
+    idle limit, by which a job then counts anew. If the database is an older copy of the one
     served before, a new epoch begins. Of several servers that start on one database each waits for
     the one before.
     """
@@ -41,8 +41,10 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
         with database.writing() as session:
             db.lock(session, Lock.START)
             by = Actor(None, now_ms, ensure(session, settings, now_ms))
-            rollups.adopt(session, by, Calendar(settings.zone, settings.idle_limit_ms))
             setup_token = links.open_setup(session, now_ms)
+        # Apart: who holds the workspace must not wait for uploads, which come to need it.
+        calendar = Calendar(settings.zone, settings.idle_limit_ms)
+        database.transact(lambda session: rollups.want(session, by, calendar))
         restores.look(database, settings.data_path, lambda: by)
         return setup_token
     finally:

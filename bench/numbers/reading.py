@@ -88,19 +88,19 @@ def _asked(folder: Path, database_url: str, events: int) -> dict[str, float]:
 
 
 def _pages(context: Context, person_id: int, project_id: int) -> dict[str, float]:
-    zone, database = context.calendar.zone, context.database
-    today = windows.day_of(NOW_MS, zone)
+    calendar, database = World.of(context).calendar, context.database
+    today = windows.day_of(NOW_MS, calendar.zone)
     first = today - timedelta(days=29)
 
     def of_project() -> object:
         with database.reading() as session:
             viewer, project = session.get_one(Person, person_id), session.get_one(Project, project_id)
-            return activity.project(session, project, viewer, first, today, zone)
+            return activity.project(session, project, viewer, first, today, calendar.zone)
 
     def of_workspace() -> object:
         with database.reading() as session:
             viewer = session.get_one(Person, person_id)
-            return activity.overview(session, viewer, NOW_MS, context.cache, context.server)
+            return activity.overview(session, viewer, NOW_MS, context.cache, context.server(calendar))
 
     return dict(zip(PAGES, map(_ms, (of_project, of_workspace)), strict=True))
 

@@ -36,16 +36,15 @@ from devflow.wire import ErrorCode, Received, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Where batches come in: by which calendar they are counted, and which ids there are already."""
+    """Where batches come in: which ids there are already, files, and partitions."""
 
-    calendar: Calendar
     known: Known
     files: Files
     partitions: Partitions = field(default_factory=Partitions)
 
     @classmethod
-    def of(cls, database: Database, calendar: Calendar) -> Intake:
-        return cls(calendar, known.on(database), Files(is_alone=database.is_sqlite))
+    def of(cls, database: Database) -> Intake:
+        return cls(known.on(database), Files(is_alone=database.is_sqlite))
 
     def prepare(self, database: Database, batch: wire.Batch, now_ms: int) -> None:
         """Get ready to accept the batch; before its transaction, and not in it."""
@@ -56,7 +55,7 @@ class Intake:
                 database,
                 {month_of(timestamp) for timestamp in claimed if timestamp is not None},
                 now_ms,
-                lambda session: retention.horizon(session, now_ms, self.calendar),
+                lambda session: retention.hold(session, now_ms).horizon,
             )
 
     def accept(self, session: Session, sender: Sender, batch: wire.Batch) -> wire.BatchResult:
@@ -66,7 +65,7 @@ class Intake:
         received, foreign = _split(received, [event.project_id in projects for _, event in received])
         refusals += [refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in foreign]
 
-        horizon = retention.horizon(session, sender.by.now_ms, self.calendar)
+        horizon, calendar = retention.hold(session, sender.by.now_ms)
         lock_person(session, sender.person)
         db.lock(session, db.Lock.NOBODYS_CELLS, projects.values())
         stored = self.known.find(session, [event for _, event in received])
@@ -75,10 +74,8 @@ class Intake:
         new, expired = _split(unknown, [event.timestamp >= horizon for _, event in unknown])
         refusals += [refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
 
-        self._store(session, sender, [event for _, event in new], projects)
-        authors.claim(
-            session, sender, [stored[e.id] for _, e in same if e.timestamp >= horizon], self.calendar
-        )
+        self._store(session, sender, [event for _, event in new], projects, calendar)
+        authors.claim(session, sender, [stored[e.id] for _, e in same if e.timestamp >= horizon], calendar)
         _note(session, sender, contradicting)
         return wire.BatchResult(
             success=not refusals,
@@ -112,12 +109,17 @@ class Intake:
         return same, contradicting
 
     def _store(
-        self, session: Session, sender: Sender, events: Sequence[Received], projects: dict[str, int]
+        self,
+        session: Session,
+        sender: Sender,
+        events: Sequence[Received],
+        projects: dict[str, int],
+        calendar: Calendar,
     ) -> None:
         if not events:
             return
         made = rows.make(session, sender, events, projects, self.files)
-        rollups.count(session, made, self.calendar)
+        rollups.count(session, made, calendar)
         try:
             db.insert_many(session, Event.__table__, rows.Row._fields, made)
         except IntegrityError as error:

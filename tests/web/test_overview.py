@@ -15,10 +15,10 @@ from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     page = soup(busy.browser("bob").get("/"))
-    zone = busy.context.calendar.zone
+    zone, server = busy.world.calendar.zone, busy.context.server(busy.world.calendar)
     with busy.context.database.reading() as session:
         bob = session.query(Person).filter_by(name="Bob").one()
-        found = activity.overview(session, bob, build.NOW_MS, Cache(busy.context.vault), busy.context.server)
+        found = activity.overview(session, bob, build.NOW_MS, Cache(busy.context.vault), server)
     week, today, before, trend = found.week, found.today, found.week_before, found.trend
     assert week.commits > today.commits > 0
     assert figures(page)["Commits"] == [
@@ -137,13 +137,14 @@ def test_while_uploads_are_counted_the_page_says_so_and_asks_again(busy: Team) -
 
 def test_the_overview_is_the_same_kept_or_counted_and_as_new_as_what_came_last(busy: Team) -> None:
     bob, atlas = busy.people["bob"], busy.project
+    server = busy.context.server(busy.world.calendar)
     busy.world.project("borea", bob)
     cache = Cache(busy.context.vault)
 
     def seen(kept: Cache) -> activity.Overview:
         with busy.context.database.reading() as session:
             viewer = session.get_one(Person, bob.id)
-            return activity.overview(session, viewer, build.NOW_MS, kept, busy.context.server)
+            return activity.overview(session, viewer, build.NOW_MS, kept, server)
 
     def numbers(found: activity.Overview) -> list[object]:
         rows = [(row.project.name, row.numbers, row.days, row.last_active) for row in found.projects]
