@@ -97,6 +97,7 @@ def test_a_restore_is_said_from_the_command_line(tmp_path: Path, database_url: s
     opened.database.close()
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # both are in tests/server/test_verifying.py
 def test_the_numbers_are_verified_and_put_right_from_the_command_line(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -106,9 +107,6 @@ def test_the_numbers_are_verified_and_put_right_from_the_command_line(
     one = world.project("one", ada)
     world.report(ada, one, (NOW_MS, build.saved()))
     world.refresh()
-    whole = run(tmp_path, database_url, "verify-rollups")
-    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "every cell is what the events say\n", "")
-
     with world.database.writing() as session:
         session.execute(text("UPDATE cells SET events = 5 WHERE \"grain\" = 'week'"))
     broken = run(tmp_path, database_url, "verify-rollups", "--json")
@@ -124,5 +122,6 @@ def test_the_numbers_are_verified_and_put_right_from_the_command_line(
     mended = run(tmp_path, database_url, "verify-rollups", "--repair")
     assert mended.returncode == 1
     assert mended.stdout.endswith("Z: events 5, counted 1\n1 cells differ; put right\n")
-    assert run(tmp_path, database_url, "verify-rollups").returncode == 0
+    whole = run(tmp_path, database_url, "verify-rollups")
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "every cell is what the events say\n", "")
     context.database.close()

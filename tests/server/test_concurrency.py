@@ -134,6 +134,6 @@ def wait_for_a_lock(world: World) -> None:
 
 def test_four_uploaders_and_two_refreshers_at_once_count_each_event_once(world: World) -> None:
     """A moment of what ``make soak`` does for a minute."""
-    acknowledged = work_for(world, 2)
+    acknowledged = work_for(world, 1.5)
     assert acknowledged > 10
     assert_counted_once(world, acknowledged)
