@@ -12,9 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from devflow import jobs, logs, tls, workspace
+from devflow import jobs, logs, starting, tls
 from devflow.config import Settings
 from devflow.context import now_ms
 from devflow.errors import DevflowError
@@ -57,8 +55,8 @@ def on_starting(server: Any) -> None:
     try:
         server.settings = Settings.load(os.environ)
         check_certificate(server)
-        server.setup_token = workspace.prepare(server.settings, now_ms())
-    except (DevflowError, SQLAlchemyError, OSError) as error:
+        server.setup_token = starting.prepare(server.settings, now_ms())
+    except (DevflowError, OSError) as error:
         # What an operator can mend needs a sentence, not a traceback.
         raise SystemExit(f"devflow cannot start: {str(error).splitlines()[0]}") from error
 

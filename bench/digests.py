@@ -96,7 +96,7 @@ def measure(name: str, database: Database, url: str) -> None:
         with database.reading() as session:
             device = session.get_one(Device, device_id)
             days = range(today - count + 1, today + 1)
-            return digests.of_days(session, device, project, days, NOW_MS, world.calendar)
+            return digests.of_days(session, device, project, days, NOW_MS)
 
     with database.reading() as session:
         some = session.execute(
@@ -106,7 +106,7 @@ def measure(name: str, database: Database, url: str) -> None:
 
     def missing() -> None:
         with database.reading() as session:
-            assert digests.missing(session, names, NOW_MS, world.calendar) == []
+            assert digests.missing(session, names, NOW_MS) == []
 
     def check(after: int) -> None:
         with database.reading() as session:

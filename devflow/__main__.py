@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from devflow import audit, restores
@@ -15,6 +16,8 @@ from devflow.audit import FIRST, Actor, Flaw, Head
 from devflow.config import Settings
 from devflow.context import Context
 from devflow.errors import DevflowError
+from devflow.rollups import verifying
+from devflow.rollups.verifying import Difference
 
 WHOLE: Final = 0
 FLAWED: Final = 1
@@ -48,6 +51,16 @@ def main(arguments: Sequence[str]) -> int:
         "what it has lost and send it again. Where the data folder was kept, the server notices by itself.",
     )
     command.set_defaults(run=lambda context, chosen: restored(context))
+    command = commands.add_parser(
+        "verify-rollups",
+        help="count all numbers anew and compare",
+        description="Count every hour anew from the events, and hold days, weeks and months against the "
+        "hours; a line for each number that is not what was counted. Exit code 0: there is none. 1: there "
+        "are some, with --repair put right by now. 2: it could not be done.",
+    )
+    command.add_argument("--repair", action="store_true", help="put right what differs")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(run=lambda context, chosen: verify_rollups(context, chosen.repair, chosen.json))
     chosen = parser.parse_args(arguments)
     try:
         context = Context.open(Settings.load(os.environ))
@@ -75,6 +88,30 @@ def restored(context: Context) -> int:
     epoch = restores.declare(context.database, context.settings.data_path, by, why="told")
     print(f"epoch {epoch}: agents look for what this database has lost, and send it again")
     return WHOLE
+
+
+def verify_rollups(context: Context, is_repair: bool, is_json: bool) -> int:
+    by = Actor(None, context.now(), context.vault) if is_repair else None
+    count = 0
+    for difference in verifying.verify(context.database, by):
+        print(_as_json(difference) if is_json else difference)
+        count += 1
+    if not is_json:
+        what = f"{count} cells differ" if count else "every cell is what the events say"
+        print(f"{what}; put right" if count and is_repair else what)
+    return FLAWED if count else WHOLE
+
+
+def _as_json(found: Difference) -> str:
+    told = {
+        "project": found.project,
+        "person": found.person,
+        "grain": found.key.grain,
+        "start": found.key.start,
+        "stored": None if found.stored is None else verifying.amounts(found.stored),
+        "counted": None if found.counted is None else verifying.amounts(found.counted),
+    }
+    return msgspec.json.encode(told).decode()
 
 
 def _head(given: str) -> Head:

@@ -105,6 +105,8 @@ class Act(StrEnum):
     TRAIL_EXPORTED = "workspace.trail_exported"
     RETENTION_CHANGED = "workspace.retention_changed"
     EVENTS_EXPIRED = "workspace.events_expired"
+    ROLLUPS_WRONG = "workspace.rollups_wrong"
+    ROLLUPS_REPAIRED = "workspace.rollups_repaired"
 
 
 @dataclass(frozen=True, slots=True)

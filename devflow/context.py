@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from devflow import keys, restores, workspace
 from devflow.accounts.throttle import Throttle
-from devflow.cache import Cache
-from devflow.cache.shared import Shared
+from devflow.cache import Cache, Server
 from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
@@ -18,6 +18,9 @@ from devflow.ingest import Intake
 from devflow.restores import Epoch
 from devflow.rollups import Calendar
 from devflow.sealed import Resealing
+
+if TYPE_CHECKING:
+    from devflow.cache.shared import Shared
 
 
 def now_ms() -> int:
@@ -36,13 +39,16 @@ class Context:
     database: Database
     server_id: UUID
     epoch: Epoch
-    calendar: Calendar
     vault: Vault
     throttle: Throttle
     now: Callable[[], int]
     intake: Intake
     cache: Cache
     resealing: Resealing = field(default_factory=Resealing)
+
+    def server(self, calendar: Calendar) -> Server:
+        """Whose numbers are shown, by the calendar in force."""
+        return Server(self.server_id, self.epoch.value, calendar)
 
     @classmethod
     def open(cls, settings: Settings, now: Callable[[], int] = now_ms) -> Context:
@@ -51,17 +57,23 @@ class Context:
         database = Database(settings.database)
         with database.reading() as session:
             server_id, epoch = workspace.server_id(session), restores.epoch(session)
-        calendar = Calendar(settings.zone, settings.idle_limit_ms)
         vault = keys.open_vault(database, settings)
         return cls(
             settings=settings,
             database=database,
             server_id=server_id,
             epoch=Epoch(epoch),
-            calendar=calendar,
             vault=vault,
             throttle=Throttle(now),
             now=now,
-            intake=Intake.of(database, calendar),
-            cache=Cache(vault, Shared(settings.redis_url) if settings.redis_url else None),
+            intake=Intake.of(database),
+            cache=Cache(vault, _shared(settings.redis_url)),
         )
+
+
+def _shared(redis_url: str) -> Shared | None:
+    if not redis_url:
+        return None
+    from devflow.cache.shared import Shared  # its library takes 12 MB, which most servers need not
+
+    return Shared(redis_url)

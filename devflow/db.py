@@ -14,7 +14,6 @@ from enum import IntEnum
 from itertools import chain
 from typing import Any, Final, TypeVar, cast
 
-import psycopg
 from sqlalchemy import (
     CTE,
     BigInteger,
@@ -68,9 +67,11 @@ class Database:
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
             self._reader = _sqlite_engine(url, begin="BEGIN", pool_size=16, query_only=True)
         else:
-            self._writer = self._reader = create_engine(
+            self._writer = create_engine(
                 url, pool_size=8, max_overflow=16, pool_pre_ping=True, hide_parameters=True
             )
+            # The same connections; they say so as they begin, which costs nothing.
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ")
 
     @property
     def engine(self) -> Engine:
@@ -78,9 +79,13 @@ class Database:
         return self._writer
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """One consistent view; nothing can be written on SQLite, nothing is kept on PostgreSQL."""
-        with Session(self._reader) as session:
+    def reading(self, *, takes_locks: bool = False) -> Iterator[Session]:
+        """One consistent view; nothing can be written on SQLite, nothing is kept on PostgreSQL.
+
+        Who takes locks must see what was committed while they waited: there each statement of
+        PostgreSQL has a view of its own.
+        """
+        with Session(self._writer if takes_locks and not self.is_sqlite else self._reader) as session:
             yield session
 
     @contextmanager
@@ -95,9 +100,8 @@ class Database:
             try:
                 with self.writing() as session:
                     return work(session)
-            except (DBAPIError, psycopg.Error) as error:
-                cause = error.orig if isinstance(error, DBAPIError) else error
-                if attempt == ATTEMPTS or getattr(cause, "sqlstate", None) not in _PASSING:
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or sqlstate(error) not in _PASSING:
                     raise
                 time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
@@ -207,10 +211,7 @@ def insert_many(
     """Insert rows, values in the order of ``columns``, the fastest way that the driver has."""
     connection, names = session.connection(), ", ".join(columns)
     if connection.dialect.name == "postgresql":
-        driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+        _copy(connection, f"COPY {table} ({names}) FROM STDIN", rows)
         return
     whole = len(rows) - len(rows) % _ROWS_A_STATEMENT
     for size, part in ((_ROWS_A_STATEMENT, rows[:whole]), (len(rows) - whole, rows[whole:])):
@@ -220,6 +221,23 @@ def insert_many(
             connection.exec_driver_sql(
                 statement, [tuple(chain.from_iterable(some)) for some in in_steps(part, size)]
             )
+
+
+def _copy(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """By the driver itself, with errors as SQLAlchemy has them."""
+    driver: Any = connection.connection.driver_connection
+    failure = connection.dialect.loaded_dbapi.Error
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except failure as error:
+        raise DBAPIError.instance(statement, None, error, failure, hide_parameters=True) from error
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's code for what went wrong, None if it gave none."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 def in_steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -268,8 +286,9 @@ class Lock(IntEnum):
     LARGER_WINDOWS = 2
     START = 3
     PEOPLE = 4  # who is an active admin, above all
-    RETENTION = 5
+    RETENTION = 5  # which events are kept, and the calendar in force
     PARTITIONS = 6
+    CALENDAR = 7  # cells of the calendar to come
 
 
 def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: bool = False) -> None:

@@ -17,22 +17,20 @@ from sqlalchemy.orm import Session
 from devflow import retention, wire
 from devflow.errors import Invalid
 from devflow.models import Device, Event, Project
-from devflow.rollups import TYPE_NUMBER, Calendar
+from devflow.rollups import TYPE_NUMBER
 from devflow.wire import Digests, EventName
 
 _LAST_DAY: Final = wire.MAX_TIMESTAMP_MS // wire.DAY_MS
 _FACTS: Final = frozenset(TYPE_NUMBER[kind] for kind in wire.FACTS)
 
 
-def of_days(
-    session: Session, device: Device, project: Project, days: range, now_ms: int, calendar: Calendar
-) -> Digests:
+def of_days(session: Session, device: Device, project: Project, days: range, now_ms: int) -> Digests:
     """What is stored in the project of these days since 1970: by the device, and facts by anybody."""
     most = wire.MAX_DIGEST_DAYS
     if not 0 <= days.start <= _LAST_DAY or not days.start < days.stop <= days.start + most:
         raise Invalid(f"expected 1 to {most} days since 1970, got {days.start} until {days.stop}")
     end = days.stop * wire.DAY_MS
-    since = min(max(days.start * wire.DAY_MS, retention.horizon(session, now_ms, calendar)), end)
+    since = min(max(days.start * wire.DAY_MS, retention.hold(session, now_ms).horizon), end)
     return Digests(since=since, tallies=wire.tallies(_events(session, device, project, since, end)))
 
 
@@ -51,9 +49,9 @@ def _events(
         yield from ((row[0] // wire.DAY_MS, row[1] in _FACTS, row[2]) for row in part)
 
 
-def missing(session: Session, asked: Sequence[EventName], now_ms: int, calendar: Calendar) -> list[str]:
+def missing(session: Session, asked: Sequence[EventName], now_ms: int) -> list[str]:
     """The ids that are stored nowhere, in the order asked, without those too old to be taken again."""
-    horizon = retention.horizon(session, now_ms, calendar)
+    horizon = retention.hold(session, now_ms).horizon
     wanted = {UUID(event.id).bytes: event for event in asked if event.timestamp >= horizon}
     if not wanted:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from devflow.context import Context
 from devflow.crypto import Damaged
 from devflow.keys import Purpose
 from devflow.models import Workspace
+from devflow.rollups import verifying
 
 REFRESH_EVERY_S: Final = 1
 PURGE_EVERY_S: Final = 10
@@ -26,6 +28,8 @@ TEND_EVERY_S: Final = 30
 RESTORES_EVERY_S: Final = 60
 """Of a server that was killed, a backup younger than this is found to be one by the agents alone."""
 KEEP_EVERY_S: Final = 10
+CHANGE_EVERY_S: Final = 1
+CHANGE_FOR_S: Final = 0.8
 RESEAL_EVERY_S: Final = 2
 RESEAL_FOR_S: Final = 1
 """A run ends soon, so that the server can end; the next one goes on where it was."""
@@ -45,6 +49,7 @@ def start(context: Context) -> BackgroundScheduler:
     )
     for job, seconds in (
         (refresh, REFRESH_EVERY_S),
+        (change_calendar, CHANGE_EVERY_S),
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
         (reseal, RESEAL_EVERY_S),
@@ -53,7 +58,7 @@ def start(context: Context) -> BackgroundScheduler:
     ):
         scheduler.add_job(Patient(job), "interval", seconds=seconds, args=[context], id=job.__name__)
     first = datetime.now(UTC) + timedelta(seconds=FIRST_LOOK_S)
-    for daily in (examine_trail, expire, erase, make_partitions):
+    for daily in (examine_trail, verify_rollups, expire, erase, make_partitions):
         scheduler.add_job(
             Patient(daily),
             "interval",
@@ -102,11 +107,27 @@ class Patient:
 def refresh(context: Context) -> int:
     """Derive every marked day, a transaction for each few hundred; return how many."""
     total = 0
-    while count := context.database.transact(lambda session: rollups.refresh(session, context.calendar)):
+    while count := context.database.transact(rollups.refresh):
         total += count
     if total:
         log.info("derived days, weeks and months of %d marked days", total)
     return total
+
+
+def change_calendar(context: Context) -> bool:
+    """Count for a moment by a calendar that is wanted; return True when it has come into force."""
+    with context.database.reading() as session:
+        if not rollups.is_waiting(session):
+            return False
+    deadline = time.monotonic() + CHANGE_FOR_S
+    while context.database.transact(rollups.advance):
+        if time.monotonic() > deadline:
+            return False
+    by = Actor(None, context.now(), context.vault)
+    is_done = context.database.transact(lambda session: rollups.switch(session, by))
+    if is_done:
+        log.warning("all numbers are counted anew now, by the time zone and idle limit of the settings")
+    return is_done
 
 
 def erase(context: Context) -> int:
@@ -125,7 +146,7 @@ def erase(context: Context) -> int:
 def purge(context: Context) -> int:
     """Take away what deleted projects have left, a transaction for each part; return how many there were."""
     by, total = Actor(None, context.now(), context.vault), 0
-    while context.database.transact(lambda session: projects.purge(session, by, context.calendar)):
+    while context.database.transact(lambda session: projects.purge(session, by)):
         total += 1
     if total:
         log.info("emptied deleted projects in %d steps", total)
@@ -193,6 +214,24 @@ def examine_trail(context: Context) -> Head | Flaw | None:
     return found
 
 
+def verify_rollups(context: Context) -> int | None:
+    """Count a random sample of cells anew if nobody has for a day; note and log how many are wrong.
+
+    Nothing is put right by itself: what made a number wrong is to be understood first, and the
+    command does it then.
+    """
+    by = Actor(None, context.now(), context.vault)
+    with context.database.reading() as session:
+        last = session.scalars(select(Workspace.rollups_examined_at)).one()
+    if last is not None and by.now_ms - last < DAY_MS:
+        return None
+    found = verifying.sample(context.database, random.SystemRandom())
+    context.database.transact(lambda session: verifying.note_sample(session, by, found))
+    if found:
+        log.error("%d numbers are not what the events say, the first: %s", len(found), found[0])
+    return len(found)
+
+
 def make_partitions(context: Context) -> None:
     """Make room for the months to come before the first event of one has to wait for it."""
     now_ms = context.now()
@@ -202,7 +241,7 @@ def make_partitions(context: Context) -> None:
 def expire(context: Context) -> int:
     """Delete the events that are older than they are kept; return how many."""
     by = Actor(None, context.now(), context.vault)
-    deleted = retention.run(context.database, by, context.calendar)
+    deleted = retention.run(context.database, by)
     if deleted:
         log.info("deleted %d events that were older than events are kept", deleted)
     return deleted

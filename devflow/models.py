@@ -74,6 +74,9 @@ class Workspace(Base):
     # cells that would need them are never counted anew.
     retention_days: Mapped[int | None] = mapped_column(BigInteger)
     events_since: Mapped[int] = mapped_column(BigInteger, default=0)
+    # When cells were last held against the events, and how many were found wrong and not put right since.
+    rollups_examined_at: Mapped[int | None] = mapped_column(BigInteger)
+    rollups_wrong: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Key(Base):
@@ -403,15 +406,12 @@ class Event(Base):
     files: Mapped[bytes] = mapped_column(LargeBinary)  # ids of File, little-endian 32 bit each
 
 
-class Cell(Base):
+class _Counts:
     """What one person did in one project in one window.
 
     ``person_id`` 0 is for events of nobody known here. ``files`` is the set of File ids as a
     roaring bitmap: sets unite where counts would not add.
     """
-
-    __tablename__ = "cells"
-    __table_args__ = (Index("ix_cells_person_id_grain_start", "person_id", "grain", "start"),)
 
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     grain: Mapped[str] = mapped_column(String(5), primary_key=True)
@@ -446,8 +446,48 @@ class Slice(Base):
     files: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class Cell(_Counts, Base):
+    """By the calendar in force."""
+
+    __tablename__ = "cells"
+    __table_args__ = (Index("ix_cells_person_id_grain_start", "person_id", "grain", "start"),)
+
+
+class NextCell(_Counts, Base):
+    """By the calendar that is to come into force, while it is being counted by (``rollups.changing``)."""
+
+    __tablename__ = "next_cells"
+    __table_args__ = (Index("ix_next_cells_person_id_grain_start", "person_id", "grain", "start"),)
+
+
+class NextCalendar(Base):
+    """The calendar that is to come into force; no row if that is none.
+
+    Hours before ``open_from`` are taken over as they were counted. ``listed_to`` is the last
+    project whose days are in ``next_days``, null while cells of an earlier change are left.
+    """
+
+    __tablename__ = "next_calendar"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    timezone: Mapped[str] = mapped_column(String(64))
+    idle_limit_ms: Mapped[int] = mapped_column(BigInteger)
+    open_from: Mapped[int] = mapped_column(BigInteger)
+    listed_to: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class NextDay(Base):
+    """A day of the calendar in force that the calendar to come is still to count."""
+
+    __tablename__ = "next_days"
+
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+
+
 class KeptAnswer(Base):
-    """What was costly to count, sealed, for one generation of its project (``cache.stored``)."""
+    """What was costly to count, signed, for one generation of its project (``cache.stored``)."""
 
     __tablename__ = "kept_answers"
 

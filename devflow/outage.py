@@ -9,9 +9,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-import psycopg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from devflow.db import sqlstate
 
 FULL: Final = "its disk is full"
 BUSY: Final = "it is busy"
@@ -50,13 +51,8 @@ def of(error: SQLAlchemyError) -> str | None:
     if isinstance(cause, sqlite3.Error):
         # A few of the driver's own errors have no code.
         return _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
-    if isinstance(cause, psycopg.Error):
-        return _of_postgres(cause)
-    return None
-
-
-def _of_postgres(cause: psycopg.Error) -> str | None:
-    if cause.sqlstate is None:  # from the client's own side: refused, or cut
-        return GONE if isinstance(cause, psycopg.OperationalError) else None
-    prefixes = [cause.sqlstate[:length] for length in (5, 3, 2)]
-    return next((_POSTGRES[prefix] for prefix in prefixes if prefix in _POSTGRES), None)
+    if (state := sqlstate(error)) is not None:
+        return next((_POSTGRES[state[:length]] for length in (5, 3, 2) if state[:length] in _POSTGRES), None)
+    return (
+        GONE if isinstance(error, OperationalError) else None
+    )  # from the client's own side: refused, or cut

@@ -13,7 +13,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, db, groups, rollups
+from devflow import access, audit, db, groups, retention, rollups
 from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.models import Event, File, Link, Person, Project, ProjectMember, Role
@@ -54,11 +54,12 @@ def delete(session: Session, by: Actor, project_id: UUID, typed: str) -> None:
     audit.record(session, by, Act.PROJECT_DELETED, project_id)
 
 
-def purge(session: Session, by: Actor, calendar: Calendar) -> bool:
+def purge(session: Session, by: Actor) -> bool:
     """Take away a part of what a deleted project holds; False if there is none. The caller commits.
 
     Called again until False. After each step all cells are what a recount of the events would give.
     """
+    calendar = retention.hold(session, by.now_ms).calendar
     deleted = select(Project).where(Project.deleted_at.is_not(None)).order_by(Project.deleted_at, Project.id)
     project = session.scalars(deleted.limit(1)).first()
     if project is None:
@@ -101,6 +102,7 @@ def _purge_files(session: Session, project: Project) -> bool:
 
 def _purge_rest(session: Session, by: Actor, project: Project) -> None:
     """The row itself, and by cascade the cells and marks that are left."""
+    db.lock(session, db.Lock.CALENDAR)
     db.lock(session, db.Lock.LARGER_WINDOWS, [project.id])
     # Waits for uploads that began before the project was deleted, and lets no other begin.
     held = session.scalar(select(Project.id).where(Project.id == project.id).with_for_update())

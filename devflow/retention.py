@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, db, partitions, windows
+from devflow import access, audit, db, partitions, rollups, windows
 from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.db import Database
@@ -28,8 +29,17 @@ DEFAULT_DAYS: Final = 365
 MAX_DAYS: Final = 3_650
 CHUNK: Final = 2_000
 _WORKSPACE: Final = Workspace.__table__.c
-_KEPT: Final = select(_WORKSPACE.retention_days, _WORKSPACE.events_since)
+_KEPT: Final = select(
+    _WORKSPACE.retention_days, _WORKSPACE.events_since, _WORKSPACE.timezone, _WORKSPACE.idle_limit_ms
+)
 _DAY_MS: Final = 24 * windows.HOUR_MS
+
+
+class Held(NamedTuple):
+    """What holds until the transaction ends: since when events are taken, and how they are counted."""
+
+    horizon: int
+    calendar: Calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +77,28 @@ def cut(now_ms: int, days: int, calendar: Calendar) -> int:
     return max(0, windows.window(Grain.MONTH, oldest, calendar.zone).start_ms)
 
 
-def horizon(session: Session, now_ms: int, calendar: Calendar) -> int:
-    """What is older than this is not stored, and not given to anybody else, any more.
+def hold(session: Session, now_ms: int) -> Held:
+    """What is older than the horizon is not stored, and not given to anybody else, any more.
 
-    Until the transaction ends nothing more is deleted. Comes before every other lock.
+    Until the transaction ends nothing more is deleted, and no other calendar comes into force.
+    Comes before every other lock.
     """
     db.lock(session, db.Lock.RETENTION, shared=True)
-    return _horizon(session, now_ms, calendar)
+    return _held(session, now_ms)
 
 
-def taken_from(session: Session, now_ms: int, calendar: Calendar) -> date | None:
+def taken_from(session: Session, now_ms: int) -> date | None:
     """The day before which all is refused as expired, None if nothing is."""
-    horizon = _horizon(session, now_ms, calendar)
+    horizon, calendar = _held(session, now_ms)
     return windows.day_of(horizon, calendar.zone) if horizon else None
 
 
-def _horizon(session: Session, now_ms: int, calendar: Calendar) -> int:
+def _held(session: Session, now_ms: int) -> Held:
     kept = session.execute(_KEPT).one()
+    calendar = Calendar(ZoneInfo(kept.timezone), kept.idle_limit_ms)
     by_age = 0 if kept.retention_days is None else cut(now_ms, kept.retention_days, calendar)
     since = max(kept.events_since, by_age)
-    return since + _margin(calendar) if since else 0
+    return Held(since + _margin(calendar) if since else 0, calendar)
 
 
 def _margin(calendar: Calendar) -> int:
@@ -117,10 +129,11 @@ def change(session: Session, by: Actor, days: int | None) -> None:
         audit.record(session, by, Act.RETENTION_CHANGED, before=before, after=days)
 
 
-def preview(session: Session, days: int | None, now_ms: int, calendar: Calendar) -> Preview:
-    """What keeping events for ``days`` would delete; deletes nothing. Two statements."""
+def preview(session: Session, days: int | None, now_ms: int) -> Preview:
+    """What keeping events for ``days`` would delete; deletes nothing. Three statements."""
     if days is None:
         return Preview(None, None, [])
+    calendar = rollups.in_force(session)
     end = cut(now_ms, days, calendar)
     oldest = select(func.min(Event.timestamp)).where(Event.project_id == Project.id).scalar_subquery()
     first = session.scalar(select(func.min(oldest)).select_from(Project))
@@ -143,15 +156,15 @@ def _counted(session: Session, months: list[Window], end: int, calendar: Calenda
     return [Going(row.name, windows.day_of(row.low, calendar.zone), row.events) for row in found]
 
 
-def run(database: Database, by: Actor, calendar: Calendar) -> int:
+def run(database: Database, by: Actor) -> int:
     """Delete what is older than events are kept, whole partitions first, then ``CHUNK`` a transaction.
 
     Return how many there were. A run that was interrupted is made up for by the next one.
     """
     with database.reading() as session:
-        if not _projects_before(session, _end(session, by.now_ms, calendar)):
+        if not _projects_before(session, _end(session, by.now_ms, rollups.in_force(session))):
             return 0
-    end, project_ids = database.transact(lambda session: begin(session, by, calendar))
+    end, project_ids = database.transact(lambda session: begin(session, by))
     total = partitions.drop_before(database, end) if project_ids else 0
     for project_id in project_ids:
         while deleted := database.transact(partial(delete_some, project_id=project_id, end=end)):
@@ -159,14 +172,17 @@ def run(database: Database, by: Actor, calendar: Calendar) -> int:
     return total
 
 
-def begin(session: Session, by: Actor, calendar: Calendar) -> tuple[int, list[int]]:
+def begin(session: Session, by: Actor) -> tuple[int, list[int]]:
     """Close what is older than events are kept, and say so in the trail; return until when, and of whom.
 
     The caller commits, and only then deletes: by then every upload that could have counted on these
     events has ended, and later ones know of the cut.
     """
     db.lock(session, db.Lock.RETENTION)
+    calendar = rollups.in_force(session)
     end = _end(session, by.now_ms, calendar)
+    if rollups.wanted(session) is not None:  # counts these events too, and is soon over
+        return end, []
     found = session.execute(
         select(Project.id, Project.public_id, func.count().label("events"))
         .join(Event, Event.project_id == Project.id)

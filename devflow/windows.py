@@ -1,19 +1,20 @@
 """Hours, days, weeks and months of a time zone, as half-open spans of Unix milliseconds.
 
-A day is what a calendar on the wall calls a day: 23 or 25 hours long when clocks change, and
-weeks start on Monday. An hour is the longest span in which the wall clock shows the same hour
-with the same offset, so the hour that a clock shows twice is two windows, days are made of
-whole hours, and zones that are half an hour off, or change by half an hour, need no special care.
+Agent and server cut time by this. A day is what a calendar on the wall calls a day: 23 or 25 hours
+long when clocks change, and weeks start on Monday. An hour is the longest span in which the wall
+clock shows the same hour with the same offset, so the hour that a clock shows twice is two windows,
+days are made of whole hours, and zones that are half an hour off, or change by half an hour, need
+no special care.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Final
-from zoneinfo import ZoneInfo
 
 SECOND_MS: Final = 1_000
 MINUTE_MS: Final = 60 * SECOND_MS
@@ -37,7 +38,7 @@ class Window:
     end_ms: int
 
 
-def window(grain: Grain, timestamp_ms: int, zone: ZoneInfo) -> Window:
+def window(grain: Grain, timestamp_ms: int, zone: tzinfo) -> Window:
     """The window of ``grain`` that holds the instant."""
     local = _local(timestamp_ms, zone)
     match grain:
@@ -55,7 +56,7 @@ def window(grain: Grain, timestamp_ms: int, zone: ZoneInfo) -> Window:
 class Hours:
     """The hours of a zone, each worked out once: to find those of many instants that lie close together."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self._found: dict[int, Window] = {}  # by quarter of an hour, in which it was looked for first
 
@@ -69,16 +70,46 @@ class Hours:
         return self(self(timestamp).end_ms)
 
 
-def day_of(timestamp_ms: int, zone: ZoneInfo) -> date:
+class Finder:
+    """Which of the windows, in order, holds an instant."""
+
+    def __init__(self, spans: Sequence[Window]) -> None:
+        self._spans = spans
+        self._starts = [span.start_ms for span in spans]
+
+    def __call__(self, timestamp: int) -> Window | None:
+        index = bisect_right(self._starts, timestamp) - 1
+        return self._spans[index] if index >= 0 and timestamp < self._spans[index].end_ms else None
+
+    def next(self, timestamp: int) -> Window | None:
+        index = bisect_right(self._starts, timestamp)
+        return self._spans[index] if index < len(self._spans) else None
+
+
+def label(grain: Grain, start_ms: int, zone: tzinfo) -> str:
+    """The name of the window that starts then. An hour's has the offset, since a clock can show it twice."""
+    local = _local(start_ms, zone)
+    match grain:
+        case Grain.HOUR:
+            return local.isoformat(timespec="minutes")
+        case Grain.DAY:
+            return local.date().isoformat()
+        case Grain.WEEK:
+            return f"{local:%G-W%V}"
+        case Grain.MONTH:
+            return f"{local:%Y-%m}"
+
+
+def day_of(timestamp_ms: int, zone: tzinfo) -> date:
     """The local date at an instant."""
     return _local(timestamp_ms, zone).date()
 
 
-def day_window(day: date, zone: ZoneInfo) -> Window:
+def day_window(day: date, zone: tzinfo) -> Window:
     return _days(day, 1, zone)
 
 
-def spans_of(grain: Grain, low_ms: int, high_ms: int, zone: ZoneInfo) -> list[Window]:
+def spans_of(grain: Grain, low_ms: int, high_ms: int, zone: tzinfo) -> list[Window]:
     """The windows that hold the instants ``low_ms`` to ``high_ms``, both included, in order."""
     found = [window(grain, max(low_ms, 0), zone)]
     while found[-1].end_ms <= high_ms:
@@ -86,12 +117,12 @@ def spans_of(grain: Grain, low_ms: int, high_ms: int, zone: ZoneInfo) -> list[Wi
     return found
 
 
-def _local(timestamp_ms: int, zone: ZoneInfo) -> datetime:
+def _local(timestamp_ms: int, zone: tzinfo) -> datetime:
     # From whole seconds: a float of the milliseconds is rounded, here and there into the next hour.
     return (_EPOCH + timedelta(seconds=timestamp_ms // SECOND_MS)).astimezone(zone)
 
 
-def _hour(timestamp_ms: int, local: datetime, zone: ZoneInfo) -> Window:
+def _hour(timestamp_ms: int, local: datetime, zone: tzinfo) -> Window:
     offset = local.utcoffset()
 
     def offset_at(second: int) -> timedelta | None:
@@ -107,11 +138,11 @@ def _hour(timestamp_ms: int, local: datetime, zone: ZoneInfo) -> Window:
     return Window(start * SECOND_MS, end * SECOND_MS)
 
 
-def _days(first: date, count: int, zone: ZoneInfo) -> Window:
+def _days(first: date, count: int, zone: tzinfo) -> Window:
     return Window(_midnight(first, zone), _midnight(first + timedelta(days=count), zone))
 
 
-def _midnight(day: date, zone: ZoneInfo) -> int:
+def _midnight(day: date, zone: tzinfo) -> int:
     """The first instant of the day; fold=0 takes the earlier of two midnights, and a gap's end for none."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone)
     return (start - _EPOCH) // timedelta(milliseconds=1)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -24,14 +20,17 @@ from devflow.errors import Invalid
 from devflow.models import Workspace
 from devflow.rollups import Calendar
 
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
+
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def prepare(settings: Settings, now_ms: int) -> str | None:
     """Make the database ready to serve; return the token of the set-up link while there is no account.
 
-    Runs once before any worker starts: migrates, makes the workspace, and counts anew if the
-    time zone or the idle limit are other than last time. If the database is an older copy of the one
+    Runs once before any worker starts: migrates, makes the workspace, and notes another time zone or
+    idle limit, by which a job then counts anew. If the database is an older copy of the one
     served before, a new epoch begins. Of several servers that start on one database each waits for
     the one before.
     """
@@ -42,8 +41,10 @@ def prepare(settings: Settings, now_ms: int) -> str | None:
         with database.writing() as session:
             db.lock(session, Lock.START)
             by = Actor(None, now_ms, ensure(session, settings, now_ms))
-            rollups.adopt(session, by, Calendar(settings.zone, settings.idle_limit_ms))
             setup_token = links.open_setup(session, now_ms)
+        # Apart: who holds the workspace must not wait for uploads, which come to need it.
+        calendar = Calendar(settings.zone, settings.idle_limit_ms)
+        database.transact(lambda session: rollups.want(session, by, calendar))
         restores.look(database, settings.data_path, lambda: by)
         return setup_token
     finally:
@@ -55,12 +56,18 @@ def migrate(database: Database, revision: str = "head") -> None:
 
     Raise Invalid for a schema that only a newer server knows.
     """
+    from alembic import command  # 13 MB, for the start alone
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.writing() as session:
         db.lock(session, Lock.START)
         connection = session.connection()
-        _refuse_newer(connection, ScriptDirectory.from_config(config))
+        found = MigrationContext.configure(connection).get_current_revision()
+        _refuse_newer(found, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         if revision == "base":
             command.downgrade(config, revision)
@@ -68,8 +75,7 @@ def migrate(database: Database, revision: str = "head") -> None:
             command.upgrade(config, revision)
 
 
-def _refuse_newer(connection: Connection, scripts: ScriptDirectory) -> None:
-    found = MigrationContext.configure(connection).get_current_revision()
+def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
         raise Invalid(
             f"expected a database with schema {scripts.get_current_head()} or older, got {found}; "

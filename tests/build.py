@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -77,21 +77,32 @@ class World:
 
     database: Database
     vault: Vault
-    calendar: Calendar = field(default_factory=lambda: Calendar(ZoneInfo("UTC"), 15 * MINUTE_MS))
     now_ms: int = NOW_MS
     partitions: Partitions | None = None
     """None to look for them at each upload, since a test may take them away."""
 
     def __post_init__(self) -> None:
-        self._intake = Intake.of(self.database, self.calendar)
+        self._intake = Intake.of(self.database)
 
     @property
     def intake(self) -> Intake:
-        return replace(self._intake, calendar=self.calendar, partitions=self.partitions or Partitions())
+        return replace(self._intake, partitions=self.partitions or Partitions())
+
+    @property
+    def calendar(self) -> Calendar:
+        """The one in force; set it only while nothing was counted."""
+        with self.reading() as session:
+            return rollups.in_force(session)
+
+    @calendar.setter
+    def calendar(self, calendar: Calendar) -> None:
+        with self.database.writing() as session:
+            workspace = session.get_one(Workspace, 1)
+            workspace.timezone, workspace.idle_limit_ms = calendar.zone.key, calendar.idle_limit_ms
 
     @classmethod
     def of(cls, context: Context) -> World:
-        return cls(context.database, context.vault, context.calendar, context.now())
+        return cls(context.database, context.vault, context.now())
 
     @classmethod
     def on(cls, database: Database) -> World:
@@ -216,13 +227,23 @@ class World:
 
     def refresh(self) -> None:
         """Derive all marked days, as the job does."""
-        while self.database.transact(lambda session: rollups.refresh(session, self.calendar)):
+        while self.database.transact(rollups.refresh):
             pass
 
     def adopt(self, calendar: Calendar) -> bool:
-        """Cut windows by this calendar from now on, as after a start with other settings."""
-        self.calendar = calendar
-        return self.database.transact(lambda session: rollups.adopt(session, self.by(session), calendar))
+        """Count all by this calendar, as after a start with other settings; False if it was so already."""
+        before = self.calendar
+        self.database.transact(lambda session: rollups.want(session, self.by(session), calendar))
+        while self.database.transact(rollups.advance) or not self._switch():
+            self.refresh()
+        return before != calendar
+
+    def _switch(self) -> bool:
+        """Whether nothing is left to be switched."""
+        with self.reading() as session:
+            if rollups.wanted(session) is None:
+                return True
+        return self.database.transact(lambda session: rollups.switch(session, self.by(session)))
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

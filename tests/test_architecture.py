@@ -38,6 +38,9 @@ RULES: Final = (
     # What agent and server share
     Rule("the contract needs msgspec alone", "devflow.wire", never="*", but="msgspec devflow.errors"),
     Rule("errors need nothing", "devflow.errors", never="*"),
+    Rule(
+        "what both count by needs nothing", "devflow.windows devflow.active_time", "*", but="devflow.windows"
+    ),
     # The server: db <- models <- the rest <- jobs, web <- factory <- app
     Rule("the database knows no table", "devflow.db", never="*", but="sqlalchemy psycopg"),
     Rule("tables know only the database", "devflow.models", never="*", but="sqlalchemy devflow.db"),
@@ -52,7 +55,12 @@ RULES: Final = (
     Rule("nothing waits for the jobs", "devflow", "devflow.jobs", without="devflow.factory"),
     Rule("the server knows no agent", "devflow app", never="devflow_agent"),
     # The agent: store <- sync, collect, analyse <- daemon <- cli, mcp_server, tui
-    Rule("the contract is all they share", "devflow_agent", "devflow", but="devflow.wire devflow.errors"),
+    Rule(
+        "the contract and how to count are all they share",
+        "devflow_agent",
+        "devflow",
+        but="devflow.wire devflow.errors devflow.windows devflow.active_time",
+    ),
     Rule(
         "an agent needs no server", "devflow_agent", f"sqlalchemy alembic apscheduler psycopg {WEB_LIBRARIES}"
     ),
@@ -126,6 +134,7 @@ def test_the_walk_sees_both_programs() -> None:
     [
         ("devflow/wire.py", "import requests", "the contract needs msgspec alone"),
         ("devflow/errors.py", "from devflow import wire", "errors need nothing"),
+        ("devflow/active_time.py", "from devflow import wire", "what both count by needs nothing"),
         ("devflow/db.py", "from devflow.models import Event", "the database knows no table"),
         ("devflow/models.py", "from . import rollups", "tables know only the database"),
         ("devflow/ingest/known.py", "from flask_login import current_user", "only the web knows Flask"),
@@ -137,7 +146,11 @@ def test_the_walk_sees_both_programs() -> None:
         ("devflow/web/session.py", "from devflow.factory import create_app", "no page builds the app"),
         ("devflow/ingest/known.py", "from devflow import jobs", "nothing waits for the jobs"),
         ("devflow/access.py", "import devflow_agent.store", "the server knows no agent"),
-        ("agent/devflow_agent/config.py", "from devflow import db", "the contract is all they share"),
+        (
+            "agent/devflow_agent/config.py",
+            "from devflow import db",
+            "the contract and how to count are all they share",
+        ),
         ("agent/devflow_agent/config.py", "import sqlalchemy.orm", "an agent needs no server"),
         ("agent/devflow_agent/store.py", "from devflow_agent import config", "the store is the ground"),
         ("agent/devflow_agent/planted.py", "from .daemon import run", "work knows no daemon"),

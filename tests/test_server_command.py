@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from devflow import audit
 from devflow.context import Context
 from tests import build
-from tests.build import World
+from tests.build import NOW_MS, World
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,3 +95,33 @@ def test_a_restore_is_said_from_the_command_line(tmp_path: Path, database_url: s
     assert opened.epoch.value != before
     assert str(opened.epoch.value) in done.stdout
     opened.database.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])  # both are in tests/server/test_verifying.py
+def test_the_numbers_are_verified_and_put_right_from_the_command_line(
+    tmp_path: Path, database_url: str
+) -> None:
+    context, _ = build.context(tmp_path, database_url=database_url)
+    world = World.of(context)
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    world.report(ada, one, (NOW_MS, build.saved()))
+    world.refresh()
+    with world.database.writing() as session:
+        session.execute(text("UPDATE cells SET events = 5 WHERE \"grain\" = 'week'"))
+    broken = run(tmp_path, database_url, "verify-rollups", "--json")
+    assert broken.returncode == 1
+    assert json.loads(broken.stdout) == {
+        "project": str(one.public_id),
+        "person": str(ada.public_id),
+        "grain": "week",
+        "start": 1794783600000,
+        "stored": {"events": 5, "commits": 0, "insertions": 0, "deletions": 0, "activeMs": 0, "files": 1},
+        "counted": {"events": 1, "commits": 0, "insertions": 0, "deletions": 0, "activeMs": 0, "files": 1},
+    }
+    mended = run(tmp_path, database_url, "verify-rollups", "--repair")
+    assert mended.returncode == 1
+    assert mended.stdout.endswith("Z: events 5, counted 1\n1 cells differ; put right\n")
+    whole = run(tmp_path, database_url, "verify-rollups")
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "every cell is what the events say\n", "")
+    context.database.close()

@@ -1,4 +1,4 @@
-"""Which commit authors are the developer: those with an address git is configured with here."""
+"""Which commit authors are the developer: those with an address git is configured with, or who signed in."""
 
 from __future__ import annotations
 

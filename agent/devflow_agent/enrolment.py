@@ -67,7 +67,7 @@ def sign_in(
             device_id=store.device_id(),
             device_name=device_name(),
         )
-        return _keep(home, server, remote.login(http, server, form), email)
+        return _keep(home, store, server, remote.login(http, server, form), email)
 
 
 def pair(
@@ -94,7 +94,7 @@ def pair(
         now_there = credentials.enrolled(home.credentials)
         if (now_there.server_url, now_there.server_id) != (server.server_url, server.server_id):
             raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
-        return _keep(home, now_there, tokens, email)
+        return _keep(home, store, now_there, tokens, email)
 
 
 def _awaited(
@@ -130,7 +130,9 @@ def _awaited(
     raise Offline(f"the code has expired ({trouble}): run `devflow sync auth` again")
 
 
-def _keep(home: Home, server: Credentials, tokens: wire.Tokens, email: str) -> Account:
+def _keep(home: Home, store: Store, server: Credentials, tokens: wire.Tokens, email: str) -> Account:
+    # To the server commits by the log-in address are the person's, so to this PC they are too.
+    authors.remember(store, [wire.author_key(email)])
     account = Account(
         user_id=tokens.user_id,
         email=email,

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from devflow.windows import Grain
+
 
 class _Answer(BaseModel):
     """Base of the structured answers: camelCase, as everywhere in the protocol."""
@@ -60,17 +62,25 @@ class HistoryAnswer(_Answer):
 
 
 class NumbersAnswer(_Answer):
+    """The developer's own and, apart, what others did: together they are the whole project's."""
+
     events: int
-    commits: int = Field(description="The developer's own, merges included.")
-    commits_by_others: int
+    commits: int = Field(description="Merges included.")
     insertions: int
     deletions: int
     files: int = Field(description="Distinct files the developer changed.")
-    active_seconds: float = Field(description="Gaps of at most 15 minutes between the developer's events.")
+    active_seconds: int = Field(
+        description="Gaps between neighbouring events of the developer, each at most `idleLimit` long."
+    )
+    events_by_others: int
+    commits_by_others: int
+    files_by_others: int = Field(description="Distinct files that only others changed.")
 
 
-class DayAnswer(_Answer):
-    date: str
+class WindowAnswer(_Answer):
+    group: str = Field(description="2026-11-19T15:00+01:00, 2026-11-19, 2026-W47 or 2026-11.")
+    start: str
+    end: str
     numbers: NumbersAnswer
 
 
@@ -84,9 +94,14 @@ class EventAnswer(_Answer):
 class ActivityAnswer(_Answer):
     since: str
     until: str
+    by: Grain
+    timezone: str = Field(description="Of the windows: this PC's.")
+    idle_limit: int = Field(
+        description="The longest gap between two events, in seconds, that counts as work."
+    )
     projects: list[str]
     authors_known: bool = Field(description="False: no git user.email is known, so no commit counts as own.")
     total: NumbersAnswer
-    days: list[DayAnswer] = Field(description="Days on which something happened, oldest first.")
+    windows: list[WindowAnswer] = Field(description="Those in which something happened, oldest first.")
     events: list[EventAnswer] = Field(description="Newest first, at most `limit`.")
     more_events: bool = Field(description="True if there are older events than those listed.")

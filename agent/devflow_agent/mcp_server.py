@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
 from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Final
@@ -25,28 +24,30 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from devflow import wire
-from devflow.errors import DevflowError, Invalid
+from devflow.errors import DevflowError
+from devflow.windows import SECOND_MS, Grain
 from devflow_agent import credentials, enrolment, outbox, sync
-from devflow_agent.analyse import activity
-from devflow_agent.analyse.activity import Numbers
+from devflow_agent.analyse import activity, asking
+from devflow_agent.analyse.activity import Numbers, Part
+from devflow_agent.analyse.kept import Kept
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.config import Home, iso, now_ms
+from devflow_agent.local_calendar import Calendar
 from devflow_agent.mcp_answers import (
     ActivityAnswer,
     AttemptAnswer,
     ConfigureAnswer,
-    DayAnswer,
     EventAnswer,
     HistoryAnswer,
     NumbersAnswer,
     StatusAnswer,
     TriggerAnswer,
+    WindowAnswer,
 )
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Event, Project, Store
+from devflow_agent.store import Event, Store
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,12 @@ Since = Annotated[
     Field(description="Start, included: ISO 8601 date or date-time, local time zone if it names none."),
 ]
 Until = Annotated[str | None, Field(description="End, excluded: as `since`; a date means its first moment.")]
+By = Annotated[
+    Grain,
+    Field(
+        description="Which windows to count by. They are whole: the range is widened to those that hold it."
+    ),
+]
 
 
 def serve(home: Home) -> None:
@@ -120,6 +127,7 @@ class Tools:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._kept = Kept()
 
     @cached_property
     def _store(self) -> Store:
@@ -181,7 +189,7 @@ class Tools:
     ) -> HistoryAnswer:
         """The attempts to send, newest first: when, how many events, what came back."""
         with _told():
-            since_ms = 0 if since is None else _moment(since, "since")
+            since_ms = 0 if since is None else asking.moment(since, "since", Calendar.of_this_pc())
             return HistoryAnswer(
                 attempts=[_attempt(one) for one in outbox.attempts(self._store, limit, since_ms=since_ms)]
             )
@@ -190,38 +198,39 @@ class Tools:
         self,
         since: Since = None,
         until: Until = None,
+        by: By = Grain.DAY,
         project: Annotated[
             str | None, Field(description="Only this project, by name or id; all if left out.")
         ] = None,
         limit: Annotated[int, Field(ge=0, le=1_000, description="At most so many events listed.")] = 50,
     ) -> ActivityAnswer:
-        """What was done on this PC: totals, days and the latest events. By default the last 7 days."""
+        """What was done on this PC: totals, windows and the latest events.
+
+        By default the last 7 days, 24 hours, 8 weeks or 12 months, with the one under way.
+        """
         with _told():
-            since_ms, until_ms = _time_range(since, until, now_ms())
-            projects = self._store.projects()
-            chosen = None if project is None else _named(projects, project)
-            project_id = None if chosen is None else chosen.id
-            author_keys = Settings.load(self._store).author_keys
-            found = activity.between(
-                self._store, since_ms, until_ms, author_keys=author_keys, project_id=project_id
+            projects, now, calendar = self._store.projects(), now_ms(), Calendar.of_this_pc()
+            project_id = None if project is None else asking.named(projects, project).id
+            asked = asking.question(
+                self._store, calendar, now, by=by, since=since, until=until, project_id=project_id
             )
+            found = activity.answer(self._store, asked, self._kept, now)
             events = self._store.events(
-                project_id=project_id, since_ms=since_ms, until_ms=until_ms, limit=limit
+                project_id=project_id, since_ms=found.start_ms, until_ms=found.end_ms, limit=limit
             )
             names = {one.id: plain(one.name) for one in projects}
             return ActivityAnswer(
-                since=iso(since_ms),
-                until=iso(until_ms),
+                since=iso(found.start_ms),
+                until=iso(found.end_ms),
+                by=by,
+                timezone=found.zone,
+                idle_limit=found.idle_limit_ms // SECOND_MS,
                 projects=[names[one.id] for one in projects if project_id in (None, one.id)],
-                authors_known=bool(author_keys),
+                authors_known=bool(asked.author_keys),
                 total=_numbers(found.total),
-                days=[
-                    DayAnswer(date=day.date.isoformat(), numbers=_numbers(day.numbers))
-                    for day in found.days
-                    if day.numbers.events or day.numbers.active_ms
-                ],
+                windows=[_window(part) for part in found.parts if not part.numbers.are_empty],
                 events=[_event(one, names[one.project_id]) for one in events],
-                more_events=found.total.events > len(events),
+                more_events=found.total.events + found.total.events_by_others > len(events),
             )
 
     def _status(self) -> StatusAnswer:
@@ -293,38 +302,6 @@ def _next_step(status: StatusAnswer) -> str | None:
     return None if status.enabled else "sync is off: call sync_configure with enabled true"
 
 
-def _time_range(since: str | None, until: str | None, now: int) -> tuple[int, int]:
-    tomorrow = activity.local_midnight(activity.local_date(now) + timedelta(days=1))
-    until_ms = tomorrow if until is None else min(_moment(until, "until"), tomorrow)
-    week_before = activity.local_midnight(activity.local_date(until_ms - 1) - timedelta(days=6))
-    since_ms = week_before if since is None else _moment(since, "since")
-    if since_ms >= until_ms:
-        raise Invalid(f"expected since before until and not in the future, got {iso(since_ms)}")
-    return since_ms, until_ms
-
-
-def _moment(text: str, name: str) -> int:
-    """Unix milliseconds of an ISO 8601 date or date-time."""
-    try:
-        milliseconds = round(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        milliseconds = -1
-    if not 0 <= milliseconds <= wire.MAX_TIMESTAMP_MS:
-        raise Invalid(
-            f"{name}: expected an ISO 8601 date or date-time such as 2026-11-23 or"
-            f" 2026-11-23T09:00:00+01:00, got {text[:100]!r}"
-        )
-    return milliseconds
-
-
-def _named(projects: list[Project], wanted: str) -> Project:
-    found = [one for one in projects if wanted in (str(one.id), one.name)]
-    if len(found) == 1:
-        return found[0]
-    choices = "; ".join(f"{one.id} ({one.name})" for one in projects) or "none: no project is registered"
-    raise Invalid(f"expected project to be one of {choices}; got {wanted[:200]}")
-
-
 def _attempt(attempt: Attempt) -> AttemptAnswer:
     return AttemptAnswer(
         time=iso(attempt.timestamp_ms),
@@ -338,15 +315,23 @@ def _attempt(attempt: Attempt) -> AttemptAnswer:
     )
 
 
+def _window(part: Part) -> WindowAnswer:
+    return WindowAnswer(
+        group=part.group, start=iso(part.start_ms), end=iso(part.end_ms), numbers=_numbers(part.numbers)
+    )
+
+
 def _numbers(numbers: Numbers) -> NumbersAnswer:
     return NumbersAnswer(
         events=numbers.events,
         commits=numbers.commits,
-        commits_by_others=numbers.commits_by_others,
         insertions=numbers.insertions,
         deletions=numbers.deletions,
         files=numbers.files,
-        active_seconds=numbers.active_ms / 1000,
+        active_seconds=numbers.active_ms // SECOND_MS,
+        events_by_others=numbers.events_by_others,
+        commits_by_others=numbers.commits_by_others,
+        files_by_others=numbers.files_by_others,
     )
 
 

@@ -194,6 +194,11 @@ class Store:
         found.sort(key=lambda event: (event.timestamp_ms, event.local_id), reverse=True)
         return found[:limit]
 
+    def sequence(self) -> int:
+        """The newest event's ``local_id``, 0 before the first: while it stays, no event has come."""
+        with self.read() as connection:
+            return int(connection.execute("SELECT coalesce(max(local_id), 0) FROM events").fetchone()[0])
+
     def event_counts(self) -> dict[UUID, Counter[wire.EventType]]:
         """How many events of each type every project has. O(projects), however many events."""
         counts: dict[UUID, Counter[wire.EventType]] = {project.id: Counter() for project in self.projects()}

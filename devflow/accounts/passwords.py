@@ -7,7 +7,6 @@ import threading
 import unicodedata
 from typing import Final
 
-import zxcvbn
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -55,6 +54,8 @@ def check(password: str, *about: str) -> None:
         )
     known = ["devflow", *(part for text in about for part in _parts(text))]
     with _judging:
+        import zxcvbn  # its dictionaries take 10 MB, and passwords are chosen rarely
+
         judged = zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=known)
     if judged["score"] < ENOUGH:
         why = [judged["feedback"]["warning"], *judged["feedback"]["suggestions"]]

@@ -8,13 +8,15 @@ from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from devflow import windows
 from devflow.access import Action, visible
 from devflow.activity import periods, sums
-from devflow.activity.sums import Numbers, Part
+from devflow.activity.sums import Count, Numbers, Part
+from devflow.cache import Cache, Place, Server
 from devflow.models import Cell, Person, Project
 from devflow.windows import Grain, Window
 
@@ -53,32 +55,92 @@ class Overview:
     is_fresh: bool
 
 
-def overview(session: Session, person: Person, now_ms: int, zone: ZoneInfo) -> Overview:
-    """Five statements, however many projects there are."""
+class _Summary(Struct, frozen=True, array_like=True):
+    """What the overview tells of a project, whoever looks; ``days`` are those of the trend, up to today."""
+
+    days: list[Count]
+    trend: Count
+    week: Count
+    week_before: Count
+    last_active: int | None
+
+
+_FORM: Final = 1
+"""Of what is kept; a release that counts or writes summaries otherwise has another number."""
+
+
+def overview(session: Session, person: Person, now_ms: int, cache: Cache, server: Server) -> Overview:
+    """Five statements, however many projects there are; two if none has changed since somebody looked."""
+    zone = server.calendar.zone
     projects = session.scalars(visible(person, Action.VIEW_PROJECT, Project).order_by(Project.name)).all()
-    today = windows.day_of(now_ms, zone)
-    days = _days_until(today, TREND_DAYS)
-    week = windows.window(Grain.WEEK, now_ms, zone)
-    week_before = windows.window(Grain.WEEK, week.start_ms - 1, zone)
-    cells = sums.cells(session, projects, Grain.DAY, periods.window_of(days, zone))
-    weeks = sums.cells(session, projects, Grain.WEEK, Window(week_before.start_ms, week.end_ms))
-    by_project: dict[int, list[Part]] = {project.id: [] for project in projects}
-    for cell in cells:
-        by_project[cell.project_id].append(cell)
-    today_ms = windows.day_window(today, zone).start_ms
-    last_active = _last_active(session, projects)
+    days = _days_until(windows.day_of(now_ms, zone), TREND_DAYS)
+    summaries = cache.get_all(
+        session,
+        [_place(project, days, server) for project in projects],
+        _Summary,
+        lambda missing: _count(session, [projects[index] for index in missing], days, zone),
+    )
+    # A file is of one project, so theirs add up.
+    by_day = [sums.added(each.days[index] for each in summaries) for index in range(len(days))]
     return Overview(
-        today=sums.united(cell for cell in cells if cell.start == today_ms),
-        week=sums.united(cell for cell in weeks if cell.start == week.start_ms),
-        week_before=sums.united(cell for cell in weeks if cell.start == week_before.start_ms),
-        trend=sums.united(cells),
-        days=_by_day(cells, days, zone),
+        today=by_day[-1],
+        week=sums.added(each.week for each in summaries),
+        week_before=sums.added(each.week_before for each in summaries),
+        trend=sums.added(each.trend for each in summaries),
+        days=_dated(days, by_day),
         projects=[
-            _row(project, by_project[project.id], days, last_active.get(project.id), zone)
-            for project in projects
+            ProjectRow(
+                project=project,
+                numbers=summary.trend.numbers(),
+                days=_dated(days, [day.numbers() for day in summary.days]),
+                last_active=None
+                if summary.last_active is None
+                else windows.day_of(summary.last_active, zone),
+            )
+            for project, summary in zip(projects, summaries, strict=True)
         ],
         is_fresh=sums.is_fresh(session, projects),
     )
+
+
+def _place(project: Project, days: Sequence[date], server: Server) -> Place:
+    question = f"project:{project.public_id}:overview:{days[0]}..{days[-1]}:{server}:form:{_FORM}"
+    return Place(question, project.id, project.generation, costly=False)
+
+
+def _count(
+    session: Session, projects: Sequence[Project], days: Sequence[date], zone: ZoneInfo
+) -> list[_Summary]:
+    week = windows.window(Grain.WEEK, windows.day_window(days[-1], zone).start_ms, zone)
+    week_before = windows.window(Grain.WEEK, week.start_ms - 1, zone)
+    in_days = _by_project(sums.cells(session, projects, Grain.DAY, periods.window_of(days, zone)))
+    in_weeks = _by_project(
+        sums.cells(session, projects, Grain.WEEK, Window(week_before.start_ms, week.end_ms))
+    )
+    last_active = _last_active(session, projects)
+
+    def of_week(project: Project, start_ms: int) -> Count:
+        return sums.counted(cell for cell in in_weeks.get(project.id, ()) if cell.start == start_ms)
+
+    return [
+        _Summary(
+            days=periods.by_span(
+                in_days.get(project.id, ()), [(day, day) for day in days], zone, sums.counted
+            ),
+            trend=sums.counted(in_days.get(project.id, ())),
+            week=of_week(project, week.start_ms),
+            week_before=of_week(project, week_before.start_ms),
+            last_active=last_active.get(project.id),
+        )
+        for project in projects
+    ]
+
+
+def _by_project(cells: Iterable[Part]) -> dict[int, list[Part]]:
+    found: dict[int, list[Part]] = {}
+    for cell in cells:
+        found.setdefault(cell.project_id, []).append(cell)
+    return found
 
 
 def _last_active(session: Session, projects: Sequence[Project]) -> dict[int, int | None]:
@@ -94,20 +156,8 @@ def _last_active(session: Session, projects: Sequence[Project]) -> dict[int, int
     return {row.project_id: row.day for row in rows}
 
 
-def _row(
-    project: Project, cells: Sequence[Part], days: Sequence[date], last_active: int | None, zone: ZoneInfo
-) -> ProjectRow:
-    return ProjectRow(
-        project=project,
-        numbers=sums.united(cells),
-        days=_by_day(cells, days, zone),
-        last_active=None if last_active is None else windows.day_of(last_active, zone),
-    )
-
-
-def _by_day(cells: Iterable[Part], days: Sequence[date], zone: ZoneInfo) -> list[Day]:
+def _dated(days: Sequence[date], numbers: Sequence[Numbers]) -> list[Day]:
     """One entry for every one of the days, also where nothing happened."""
-    numbers = periods.by_span(cells, [(day, day) for day in days], zone)
     return [Day(*pair) for pair in zip(days, numbers, strict=True)]
 
 

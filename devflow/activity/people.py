@@ -86,7 +86,7 @@ def person(
         total=sums.united(cells),
         periods=[
             PersonPeriod(*span, numbers)
-            for span, numbers in zip(spans, periods.by_span(cells, spans, zone), strict=True)
+            for span, numbers in zip(spans, periods.by_span(cells, spans, zone, sums.united), strict=True)
         ],
         projects=list(_parts(shared, cells)),
         first_day=first_day,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from devflow import windows
-from devflow.activity.sums import Numbers, Part, Sum
+from devflow.activity.sums import Part
 from devflow.windows import Grain, Window
 
+T = TypeVar("T")
 MAX_PERIODS: Final = 130
 """The most bars a chart can show and still be read."""
 
@@ -77,13 +78,18 @@ def _next_start(step: Step, start: date) -> date:
             return start.replace(year=start.year + months // 12, month=months % 12 + 1)
 
 
-def by_span(cells: Iterable[Part], spans: Sequence[tuple[date, date]], zone: ZoneInfo) -> list[Numbers]:
-    """The numbers of every span; the cells lie in them all together, and none in two."""
+def by_span(
+    cells: Iterable[Part],
+    spans: Sequence[tuple[date, date]],
+    zone: ZoneInfo,
+    unite: Callable[[list[Part]], T],
+) -> list[T]:
+    """What ``unite`` makes of the cells of each span; they lie in them all together, and none in two."""
     starts = [windows.day_window(first, zone).start_ms for first, _ in spans]
-    sums = [Sum() for _ in spans]
+    parts: list[list[Part]] = [[] for _ in spans]
     for cell in cells:
-        sums[bisect_right(starts, cell.start) - 1].add(cell)
-    return [total.numbers() for total in sums]
+        parts[bisect_right(starts, cell.start) - 1].append(cell)
+    return [unite(each) for each in parts]
 
 
 def window_of(days: Sequence[date], zone: ZoneInfo) -> Window:

@@ -68,7 +68,10 @@ def project(
         periods=[
             Period(*span, numbers, own_numbers)
             for span, numbers, own_numbers in zip(
-                spans, periods.by_span(cells, spans, zone), periods.by_span(own, spans, zone), strict=True
+                spans,
+                periods.by_span(cells, spans, zone, sums.united),
+                periods.by_span(own, spans, zone, sums.united),
+                strict=True,
             )
         ],
         first_day=None if reach is None else reach[0],

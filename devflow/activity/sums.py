@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from msgspec import Struct
 from pyroaring import BitMap
 from sqlalchemy import ColumnElement, and_, exists, select, union_all
 from sqlalchemy.orm import Session
@@ -45,27 +46,27 @@ class Part:
     grain: str
 
 
-@dataclass(slots=True)
-class Sum:
-    """Cells united; people's time is known as soon as one of the cells is a person's."""
+class Count(Struct, frozen=True, array_like=True):
+    """What ``Numbers`` are made of, and can be added up of parts that have no file in common."""
 
-    tally: Tally = field(default_factory=Tally)
-    has_person: bool = False
-
-    def add(self, part: Part) -> None:
-        self.tally.add(part.tally)
-        self.has_person |= part.person_id != NOBODY
+    events: int
+    commits: int
+    insertions: int
+    deletions: int
+    active_ms: int
+    files: int
+    has_person: bool
+    """Whether any of the work is of a person known here, and so the time at it known."""
 
     def numbers(self) -> Numbers:
-        tally = self.tally
-        is_known = self.has_person or tally.events == 0
+        is_known = self.has_person or self.events == 0
         return Numbers(
-            events=tally.events,
-            commits=tally.commits,
-            insertions=tally.insertions,
-            deletions=tally.deletions,
-            files_changed=len(tally.files),
-            active_s=tally.active_ms // 1_000 if is_known else None,
+            events=self.events,
+            commits=self.commits,
+            insertions=self.insertions,
+            deletions=self.deletions,
+            files_changed=self.files,
+            active_s=self.active_ms // 1_000 if is_known else None,
         )
 
 
@@ -99,17 +100,35 @@ def within(grain: Grain, span: Window) -> ColumnElement[bool]:
 
 def united(parts: Iterable[Part]) -> Numbers:
     """The numbers of all the parts together."""
+    return counted(parts).numbers()
+
+
+def counted(parts: Iterable[Part]) -> Count:
     found = list(parts)
     tallies = [part.tally for part in found]
-    total = Tally(
-        events=sum(tally.events for tally in tallies),
-        commits=sum(tally.commits for tally in tallies),
-        insertions=sum(tally.insertions for tally in tallies),
-        deletions=sum(tally.deletions for tally in tallies),
-        active_ms=sum(tally.active_ms for tally in tallies),
-        files=BitMap.union(*(tally.files for tally in tallies)) if tallies else BitMap(),
+    return Count(
+        events=sum([tally.events for tally in tallies]),
+        commits=sum([tally.commits for tally in tallies]),
+        insertions=sum([tally.insertions for tally in tallies]),
+        deletions=sum([tally.deletions for tally in tallies]),
+        active_ms=sum([tally.active_ms for tally in tallies]),
+        files=len(BitMap.union(*(tally.files for tally in tallies))) if tallies else 0,
+        has_person=any(part.person_id != NOBODY for part in found),
     )
-    return Sum(total, any(part.person_id != NOBODY for part in found)).numbers()
+
+
+def added(counts: Iterable[Count]) -> Numbers:
+    """The numbers of parts that have no file in common, as different projects."""
+    found = list(counts)
+    return Count(
+        events=sum([each.events for each in found]),
+        commits=sum([each.commits for each in found]),
+        insertions=sum([each.insertions for each in found]),
+        deletions=sum([each.deletions for each in found]),
+        active_ms=sum([each.active_ms for each in found]),
+        files=sum([each.files for each in found]),
+        has_person=any(each.has_person for each in found),
+    ).numbers()
 
 
 def is_fresh(session: Session, projects: Sequence[Project]) -> bool:

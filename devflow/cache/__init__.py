@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 from sqlalchemy.orm import Session
 
 from devflow.cache.memory import Memory
-from devflow.cache.shared import Shared
 from devflow.cache.stored import Stored
 from devflow.crypto import Vault
+from devflow.rollups import Calendar
+
+if TYPE_CHECKING:
+    from devflow.cache.shared import Shared
 
 T = TypeVar("T")
 LARGEST_BYTES: Final = 1 << 20
@@ -46,6 +50,19 @@ class Place:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", hashlib.sha256(self.question.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Whose numbers they are: several servers, and one before and after a restore, may share a Redis."""
+
+    id: UUID
+    epoch: UUID
+    calendar: Calendar
+
+    def __str__(self) -> str:
+        calendar = f"{self.calendar.zone.key}:{self.calendar.idle_limit_ms}"
+        return f"server:{self.id}:epoch:{self.epoch}:calendar:{calendar}"
 
 
 class _Kept(Struct, frozen=True, rename="camel"):
@@ -72,12 +89,27 @@ class Cache:
         The place's generation must have been read no later than ``count`` reads: then what is kept is
         at most newer than it says, and goes when the generation moves.
         """
-        found = self._find(session, place)
-        if found is not None and (value := _read(found, kind)) is not None:
-            return value
-        value = count()
-        self._keep(place, msgspec.json.encode(value))
+        (value,) = self.get_all(session, [place], kind, lambda _: [count()])
         return value
+
+    def get_all(
+        self,
+        session: Session,
+        places: Sequence[Place],
+        kind: type[T],
+        count: Callable[[Sequence[int]], Sequence[T]],
+    ) -> list[T]:
+        """As ``get`` for each of the places; ``count`` is called with the indexes of what no layer has."""
+        values = [self._find_value(session, place, kind) for place in places]
+        missing = [index for index, value in enumerate(values) if value is None]
+        for index, value in zip(missing, count(missing) if missing else (), strict=True):
+            self._keep(places[index], msgspec.json.encode(value))
+            values[index] = value
+        return cast(list[T], values)
+
+    def _find_value(self, session: Session, place: Place, kind: type[T]) -> T | None:
+        found = self._find(session, place)
+        return None if found is None else _read(found, kind)
 
     def flush(self, session: Session, now_ms: int) -> int:
         """Store what was costly to count since the last time; return how many. The caller commits."""

@@ -14,8 +14,8 @@ from itertools import compress
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import bindparam, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from devflow import access, audit, db, retention, rollups, wire
@@ -36,16 +36,15 @@ from devflow.wire import ErrorCode, Received, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Where batches come in: by which calendar they are counted, and which ids there are already."""
+    """Where batches come in: which ids there are already, files, and partitions."""
 
-    calendar: Calendar
     known: Known
     files: Files
     partitions: Partitions = field(default_factory=Partitions)
 
     @classmethod
-    def of(cls, database: Database, calendar: Calendar) -> Intake:
-        return cls(calendar, known.on(database), Files(is_alone=database.is_sqlite))
+    def of(cls, database: Database) -> Intake:
+        return cls(known.on(database), Files(is_alone=database.is_sqlite))
 
     def prepare(self, database: Database, batch: wire.Batch, now_ms: int) -> None:
         """Get ready to accept the batch; before its transaction, and not in it."""
@@ -56,7 +55,7 @@ class Intake:
                 database,
                 {month_of(timestamp) for timestamp in claimed if timestamp is not None},
                 now_ms,
-                lambda session: retention.horizon(session, now_ms, self.calendar),
+                lambda session: retention.hold(session, now_ms).horizon,
             )
 
     def accept(self, session: Session, sender: Sender, batch: wire.Batch) -> wire.BatchResult:
@@ -66,7 +65,7 @@ class Intake:
         received, foreign = _split(received, [event.project_id in projects for _, event in received])
         refusals += [refuse(i, e, ErrorCode.PROJECT, _NO_PROJECT, retryable=True) for i, e in foreign]
 
-        horizon = retention.horizon(session, sender.by.now_ms, self.calendar)
+        horizon, calendar = retention.hold(session, sender.by.now_ms)
         lock_person(session, sender.person)
         db.lock(session, db.Lock.NOBODYS_CELLS, projects.values())
         stored = self.known.find(session, [event for _, event in received])
@@ -75,10 +74,8 @@ class Intake:
         new, expired = _split(unknown, [event.timestamp >= horizon for _, event in unknown])
         refusals += [refuse(i, e, ErrorCode.EXPIRED, _EXPIRED) for i, e in expired]
 
-        self._store(session, sender, [event for _, event in new], projects)
-        authors.claim(
-            session, sender, [stored[e.id] for _, e in same if e.timestamp >= horizon], self.calendar
-        )
+        self._store(session, sender, [event for _, event in new], projects, calendar)
+        authors.claim(session, sender, [stored[e.id] for _, e in same if e.timestamp >= horizon], calendar)
         _note(session, sender, contradicting)
         return wire.BatchResult(
             success=not refusals,
@@ -112,16 +109,22 @@ class Intake:
         return same, contradicting
 
     def _store(
-        self, session: Session, sender: Sender, events: Sequence[Received], projects: dict[str, int]
+        self,
+        session: Session,
+        sender: Sender,
+        events: Sequence[Received],
+        projects: dict[str, int],
+        calendar: Calendar,
     ) -> None:
         if not events:
             return
         made = rows.make(session, sender, events, projects, self.files)
-        rollups.count(session, made, self.calendar)
+        rollups.count(session, made, calendar)
         try:
             db.insert_many(session, Event.__table__, rows.Row._fields, made)
-        except psycopg.errors.CheckViolation:  # a partition is gone that was there, as after a restore
-            self.partitions.forget()
+        except IntegrityError as error:
+            if db.sqlstate(error) == _NO_PARTITION:  # one that was there, as after a restore
+                self.partitions.forget()
             raise
         self.known.add(session, made)
 
@@ -133,6 +136,7 @@ _NO_PROJECT: Final = (
 _DAMAGED: Final = "this event is stored, but can no longer be read; keep yours until the server's is restored"
 _CONFLICT: Final = "an event with this id and other content is stored already; it was not changed"
 _EXPIRED: Final = "this event is older than this server keeps events; it was not stored"
+_NO_PARTITION: Final = "23514"  # check_violation
 _CONFLICTS_NAMED: Final = 20
 
 

@@ -15,6 +15,7 @@ from devflow.errors import Invalid
 from devflow.ingest.rows import own_keys
 from devflow.ingest.sender import Sender, lock_person
 from devflow.models import Device, Event, PersonAuthor
+from devflow.retention import Held
 from devflow.rollups import NOBODY, Calendar, Touched
 
 
@@ -34,14 +35,14 @@ def claim(session: Session, sender: Sender, stored: Sequence[Any], calendar: Cal
         _count_anew(session, own, sender.person.id, calendar)
 
 
-def add(session: Session, by: Actor, wire_keys: Iterable[bytes], calendar: Calendar) -> None:
+def add(session: Session, by: Actor, wire_keys: Iterable[bytes]) -> None:
     """From now on these author keys are the person, also in what the own PCs have already sent.
 
     Raise Invalid if a key is somebody else's. The caller commits.
     """
     person = by.who()
     keys = {people.author_key(by.vault, key) for key in wire_keys}
-    horizon = retention.horizon(session, by.now_ms, calendar)
+    held = retention.hold(session, by.now_ms)
     lock_person(session, person)
     known = select(PersonAuthor.author_key).where(PersonAuthor.author_key.in_(keys))
     is_new = bool(keys - set(session.scalars(known)))
@@ -55,24 +56,24 @@ def add(session: Session, by: Actor, wire_keys: Iterable[bytes], calendar: Calen
     others = PersonAuthor.author_key.in_(keys) & (PersonAuthor.person_id != person.id)
     if session.scalar(select(exists().where(others))):
         raise Invalid("expected author addresses of your own, got one that another person here has")
-    _claim_sent(session, person.id, keys, calendar, horizon)
+    _claim_sent(session, person.id, keys, held)
     if is_new:
         audit.record(session, by, Act.AUTHORS_TOLD, person.public_id)
 
 
-def _claim_sent(session: Session, person_id: int, keys: set[bytes], calendar: Calendar, horizon: int) -> None:
+def _claim_sent(session: Session, person_id: int, keys: set[bytes], held: Held) -> None:
     devices = select(Device.id).where(Device.person_id == person_id)
     unclaimed = (
         Event.device_id.in_(devices)
         & Event.author_key.in_(keys)
         & Event.person_id.is_(None)
-        & (Event.timestamp >= horizon)
+        & (Event.timestamp >= held.horizon)
     )
     project_ids = session.scalars(select(Event.project_id).where(unclaimed).distinct())
     db.lock(session, db.Lock.NOBODYS_CELLS, project_ids)
     events = session.execute(select(Event.project_id, Event.timestamp).where(unclaimed)).all()
     session.execute(update(Event).where(unclaimed).values(person_id=person_id))
-    _count_anew(session, events, person_id, calendar)
+    _count_anew(session, events, person_id, held.calendar)
 
 
 def _count_anew(session: Session, events: Sequence[Any], person_id: int, calendar: Calendar) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import struct
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -154,12 +155,12 @@ class Fingerprints:
     """The first eight bytes of many ids: by two of them one finds a row of the other six of each."""
 
     def __init__(self) -> None:
-        self._rows = [bytearray() for _ in range(1 << 16)]
+        self._rows: defaultdict[int, bytearray] = defaultdict(bytearray)
 
     def seen(self, ids: Sequence[bytes]) -> list[bool]:
         """Whether each of the ids may be among them; who is told no can be sure."""
-        rows = self._rows
-        return [rest in rows[row] for row, rest in _cut(ids)]
+        row_of = self._rows.get
+        return [rest in row_of(row, b"") for row, rest in _cut(ids)]
 
     def add(self, ids: Sequence[bytes]) -> None:
         rows = self._rows

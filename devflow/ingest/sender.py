@@ -38,7 +38,7 @@ class Sender:
 def lock_person(session: Session, person: Person) -> None:
     """Until the transaction ends nobody else changes the person's cells, or what their PCs have sent.
 
-    Comes after ``retention.horizon``, before ``NOBODYS_CELLS`` of the projects. Together with rows
+    Comes after ``retention.hold``, before ``NOBODYS_CELLS`` of the projects. Together with rows
     being touched in a fixed order (files, events and cells by their keys, marks, projects) this keeps
     transactions from waiting for each other in a circle.
     """

@@ -199,7 +199,7 @@ def _window(
     if span.start_ms in hidden:
         value, reason = None, "one_person"
     return Row(
-        group=ranges.label(grain, span.start_ms, zone),
+        group=windows.label(grain, span.start_ms, zone),
         start=span.start_ms,
         end=span.end_ms,
         value=value,

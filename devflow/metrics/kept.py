@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from devflow.cache import Cache, Place
+from devflow.cache import Cache, Place, Server
 from devflow.metrics import series
 from devflow.metrics.series import Question, Series
 from devflow.models import Project
-from devflow.rollups import Calendar
 from devflow.windows import HOUR_MS, Grain, Window
 
 FORM: Final = 1
@@ -24,15 +21,6 @@ _ABOUT_MS: Final = {
     Grain.WEEK: 7 * 24 * HOUR_MS,
     Grain.MONTH: 30 * 24 * HOUR_MS,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Whose numbers they are: several servers, and one before and after a restore, may share a Redis."""
-
-    id: UUID
-    epoch: UUID
-    calendar: Calendar
 
 
 def read(session: Session, cache: Cache, server: Server, project: Project, asked: Question) -> Series:
@@ -49,11 +37,10 @@ def read(session: Session, cache: Cache, server: Server, project: Project, asked
 def name(server: Server, project: Project, asked: Question) -> str:
     """The question in words; its SHA-256 is the key. Nothing in it tells who asks."""
     counted = asked.counted if asked.counted != asked.span else None
-    calendar = f"{server.calendar.zone.key}:{server.calendar.idle_limit_ms}"
     return (
         f"project:{project.public_id}:metric:{asked.metric_type}:range:{_written(asked.span)}"
         f":by:{asked.group_by}:total:{_written(counted)}"
-        f":server:{server.id}:epoch:{server.epoch}:calendar:{calendar}:form:{FORM}"
+        f":{server}:form:{FORM}"
     )
 
 

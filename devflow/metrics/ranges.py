@@ -9,7 +9,7 @@ import binascii
 import functools
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -135,20 +135,6 @@ def cover(first: date, last: date, zone: ZoneInfo) -> tuple[tuple[Grain, Window]
     whole = Window(months[0].start_ms, months[-1].end_ms)
     edges = (Window(days.start_ms, whole.start_ms), Window(whole.end_ms, days.end_ms))
     return ((Grain.MONTH, whole), *((Grain.DAY, edge) for edge in edges if edge.start_ms < edge.end_ms))
-
-
-def label(grain: Grain, start_ms: int, zone: ZoneInfo) -> str:
-    """The window's name. An hour's has the offset, since a clock can show it twice."""
-    local = datetime.fromtimestamp(start_ms // 1_000, UTC).astimezone(zone)
-    match grain:
-        case Grain.HOUR:
-            return local.isoformat(timespec="minutes")
-        case Grain.DAY:
-            return local.date().isoformat()
-        case Grain.WEEK:
-            return f"{local:%G-W%V}"
-        case Grain.MONTH:
-            return f"{local:%Y-%m}"
 
 
 def cursor(shown: Window, after: str) -> str:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 
-from devflow import access, groups
+from devflow import access, groups, windows
 from devflow.access import Action
 from devflow.activity import sums
 from devflow.activity.sums import Part
@@ -72,7 +72,7 @@ def _days(parts: Sequence[Part], days: Range, marked: set[int], begun: int, zone
     return [
         numbers.of(
             by_day.get(day.start_ms, []),
-            ranges.label(Grain.DAY, day.start_ms, zone),
+            windows.label(Grain.DAY, day.start_ms, zone),
             window=day,
             is_pending=day.start_ms in marked,
             is_ahead=day.start_ms >= begun,

@@ -9,8 +9,9 @@ Cells outlive the events they were counted from. An hour that would need events 
 """
 
 from devflow.rollups.adding import count
+from devflow.rollups.calendars import in_force
+from devflow.rollups.changing import advance, is_waiting, switch, want, wanted
 from devflow.rollups.larger import refresh
-from devflow.rollups.rebuilding import adopt, rebuild
 from devflow.rollups.recounting import Touched, recount
 from devflow.rollups.tallies import NOBODY, TYPE_NUMBER, Calendar, Tally, in_order, pack_files, unpack_files
 
@@ -20,12 +21,16 @@ __all__ = [
     "Calendar",
     "Tally",
     "Touched",
-    "adopt",
+    "advance",
     "count",
+    "in_force",
     "in_order",
+    "is_waiting",
     "pack_files",
-    "rebuild",
     "recount",
     "refresh",
+    "switch",
     "unpack_files",
+    "want",
+    "wanted",
 ]

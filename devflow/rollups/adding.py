@@ -29,7 +29,7 @@ _THESE_GO: Final = delete(Cell).where(_OWN)
 def count(session: Session, new: Sequence[Counted], calendar: Calendar) -> None:
     """Add events that are about to be stored to the hour cells, and mark their days for ``refresh``.
 
-    They are in order, and all of them in open hours (``retention.horizon``). The caller holds what
+    They are in order, and all of them in open hours (``retention.hold``). The caller holds what
     ``ingest`` locks, stores them, and commits.
     """
     by_person: dict[int, list[Counted]] = {}

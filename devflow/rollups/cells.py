@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table, bindparam, insert
 from sqlalchemy.orm import Session
 
 from devflow import db, windows
-from devflow.models import Cell, Mark, Project
+from devflow.models import Cell, Mark, NextCell, NextDay, Project
 from devflow.rollups.tallies import Tally
 from devflow.windows import Grain
 
@@ -22,11 +22,17 @@ _MOVED: Final = (
 )
 
 
-def insert_cells(session: Session, grain: Grain, tallies: dict[tuple[int, int, int], Tally]) -> None:
+Cells: TypeAlias = type[Cell] | type[NextCell]
+"""Those of the calendar in force, or of the one to come."""
+
+
+def insert_cells(
+    session: Session, grain: Grain, tallies: dict[tuple[int, int, int], Tally], cells: Cells = Cell
+) -> None:
     """One cell for each (project, start, person)."""
     if not tallies:
         return
-    session.execute(insert(Cell), [row_of(grain, key, tally) for key, tally in tallies.items()])
+    session.execute(insert(cells), [row_of(grain, key, tally) for key, tally in tallies.items()])
 
 
 def row_of(grain: Grain, key: tuple[int, int, int], tally: Tally) -> dict[str, Any]:
@@ -56,6 +62,12 @@ def mark(session: Session, changed: Iterable[tuple[int, int]], zone: ZoneInfo) -
         update=("day",),
     )
     move_generations(session, {project_id for project_id, _ in days})
+
+
+def note_days(session: Session, project_id: int, days: Iterable[int]) -> None:
+    """Have these days counted by the calendar to come, again if they were."""
+    rows = [{"day": day, "project_id": project_id} for day in sorted(days)]
+    db.upsert(session, NextDay, rows, update=("project_id",))
 
 
 def move_generations(session: Session, project_ids: Iterable[int]) -> None:

@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 from devflow import windows
 from devflow.db import ranges
 from devflow.models import Cell, Event, Workspace
-from devflow.rollups.cells import insert_cells, mark
+from devflow.rollups.cells import Cells, insert_cells, mark
 from devflow.rollups.tallies import NOBODY, Calendar, Finder, Tally, active_ms, by_hour, merged
 from devflow.windows import Grain, Window
 
 # Steps in which much is counted: PostgreSQL takes 65,535 parameters a statement.
 _MAX_HOURS: Final = 5_000
 ALL_OPEN: Final = -(1 << 62)
-_COUNTED: Final = (
+COUNTED: Final = (
     Event.timestamp,
     Event.project_id,
     Event.event_type,
@@ -82,11 +82,14 @@ def recount_person(
 
 
 def recount_hours(
-    session: Session, person_id: int, hours: Sequence[Window], limit: int
+    session: Session, person_id: int, hours: Sequence[Window], limit: int, cells: Cells = Cell
 ) -> set[tuple[int, int]]:
+    """All cells of the person in these hours, in order and of any calendar; return (project, hour) of all."""
+    if not hours:
+        return set()
     spans = ranges(merged([(hour.start_ms - limit, hour.end_ms + limit) for hour in hours]))
     rows = session.execute(
-        select(*_COUNTED)
+        select(*COUNTED)
         .join(spans, (Event.timestamp >= spans.c.low) & (Event.timestamp < spans.c.high))
         .where(Event.person_id == person_id)
         .order_by(Event.timestamp, Event.event_id)
@@ -95,7 +98,7 @@ def recount_hours(
     tallies = by_hour(rows, finder)
     for key, milliseconds in active_ms(rows, finder, limit).items():
         tallies.setdefault(key, Tally()).active_ms = milliseconds
-    return _replace_hours(session, tallies, hours, Cell.person_id == person_id, person_id)
+    return _replace_hours(session, tallies, hours, cells.person_id == person_id, person_id, cells)
 
 
 def recount_nobody(
@@ -104,18 +107,22 @@ def recount_nobody(
     """The open cells of events without a person; time at work is not theirs to count."""
     hours = {windows.window(Grain.HOUR, t, calendar.zone) for t in timestamps}
     still_open = sorted(hour for hour in hours if hour.start_ms >= open_from)
-    return recount_nobodys_hours(session, project_id, still_open) if still_open else set()
+    return recount_nobodys_hours(session, project_id, still_open)
 
 
-def recount_nobodys_hours(session: Session, project_id: int, hours: Sequence[Window]) -> set[tuple[int, int]]:
+def recount_nobodys_hours(
+    session: Session, project_id: int, hours: Sequence[Window], cells: Cells = Cell
+) -> set[tuple[int, int]]:
+    if not hours:
+        return set()
     spans = ranges(merged([(hour.start_ms, hour.end_ms) for hour in hours]))
     rows = session.execute(
-        select(*_COUNTED)
+        select(*COUNTED)
         .join(spans, (Event.timestamp >= spans.c.low) & (Event.timestamp < spans.c.high))
         .where(Event.project_id == project_id, Event.person_id.is_(None))
     ).all()
-    own = (Cell.person_id == NOBODY) & (Cell.project_id == project_id)
-    return _replace_hours(session, by_hour(rows, Finder(hours)), hours, own, NOBODY)
+    own = (cells.person_id == NOBODY) & (cells.project_id == project_id)
+    return _replace_hours(session, by_hour(rows, Finder(hours)), hours, own, NOBODY, cells)
 
 
 def _replace_hours(
@@ -124,17 +131,18 @@ def _replace_hours(
     hours: Sequence[Window],
     own: ColumnElement[bool],
     person_id: int,
+    cells: Cells,
 ) -> set[tuple[int, int]]:
     """Put the tallies in the place of all ``own`` cells of the hours; return (project, hour) of both."""
-    old = own & (Cell.grain == Grain.HOUR) & Cell.start.in_([hour.start_ms for hour in hours])
-    before = {
-        (row.project_id, row.start) for row in session.execute(select(Cell.project_id, Cell.start).where(old))
-    }
+    old = own & (cells.grain == Grain.HOUR) & cells.start.in_([hour.start_ms for hour in hours])
+    found = session.execute(select(cells.project_id, cells.start).where(old))
+    before = {(row.project_id, row.start) for row in found}
     if before:
-        session.execute(delete(Cell).where(old))
+        session.execute(delete(cells).where(old))
     insert_cells(
         session,
         Grain.HOUR,
         {(project_id, start, person_id): tally for (project_id, start), tally in tallies.items()},
+        cells,
     )
     return before | set(tallies)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import sys
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,6 +13,9 @@ from zoneinfo import ZoneInfo
 
 from pyroaring import BitMap
 
+from devflow.active_time import WindowOf
+from devflow.active_time import active_ms as active_ms
+from devflow.windows import Finder as Finder
 from devflow.windows import Window
 from devflow.wire import EventType
 
@@ -98,30 +100,7 @@ class Counted(Protocol):
     def files(self) -> bytes: ...
 
 
-class HourOf(Protocol):
-    """Finds the hour that holds an instant, None for one that is not counted, and the next hour after it."""
-
-    def __call__(self, timestamp: int) -> Window | None: ...
-    def next(self, timestamp: int) -> Window | None: ...
-
-
-class Finder:
-    """Which of the ordered windows holds an instant."""
-
-    def __init__(self, spans: Sequence[Window]) -> None:
-        self._spans = spans
-        self._starts = [span.start_ms for span in spans]
-
-    def __call__(self, timestamp: int) -> Window | None:
-        index = bisect_right(self._starts, timestamp) - 1
-        return self._spans[index] if index >= 0 and timestamp < self._spans[index].end_ms else None
-
-    def next(self, timestamp: int) -> Window | None:
-        index = bisect_right(self._starts, timestamp)
-        return self._spans[index] if index < len(self._spans) else None
-
-
-def by_hour(rows: Iterable[Any], hour_of: HourOf) -> dict[tuple[int, int], Tally]:
+def by_hour(rows: Iterable[Any], hour_of: WindowOf) -> dict[tuple[int, int], Tally]:
     """Tallies by (project, hour start), without time; rows outside the hours are left out."""
     found: dict[tuple[int, int], tuple[Tally, list[bytes]]] = {}
     hour, project_id = _NEVER, 0
@@ -140,31 +119,6 @@ def by_hour(rows: Iterable[Any], hour_of: HourOf) -> dict[tuple[int, int], Tally
     for tally, files in found.values():
         tally.files = BitMap(unpack_files(b"".join(files)))
     return {key: tally for key, (tally, _) in found.items()}
-
-
-def active_ms(rows: Iterable[Any], hour_of: HourOf, idle_limit_ms: int) -> dict[tuple[int, int], int]:
-    """Milliseconds of work by (project, hour start): each gap within the limit, cut where hours end.
-
-    ``rows`` are one person's, in order of time; a gap belongs to the project of its earlier event.
-    """
-    found: dict[tuple[int, int], int] = {}
-    hour: Window | None = _NEVER
-    for earlier, later in pairwise(rows):
-        at, end = earlier.timestamp, later.timestamp
-        if end - at > idle_limit_ms:
-            continue
-        while at < end:
-            if hour is None or not hour.start_ms <= at < hour.end_ms:
-                hour = hour_of(at)
-            if hour is not None:
-                until = min(end, hour.end_ms)
-                key = earlier.project_id, hour.start_ms
-                found[key] = found.get(key, 0) + until - at
-            else:
-                follows = hour_of.next(at)
-                until = end if follows is None else min(end, follows.start_ms)
-            at = until
-    return found
 
 
 _NEVER: Final = Window(0, 0)

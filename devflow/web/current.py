@@ -7,13 +7,16 @@ from typing import cast
 from flask import Flask, current_app, g
 from sqlalchemy.orm import Session
 
+from devflow import rollups
 from devflow.context import Context
+from devflow.rollups import Calendar
 
 
 def init_app(app: Flask) -> None:
     @app.teardown_request
     def close_session(_error: BaseException | None = None) -> None:
         opened = g.pop("reading", None)
+        g.pop("calendar", None)
         if opened is not None:
             opened.__exit__(None, None, None)
 
@@ -31,6 +34,13 @@ def session() -> Session:
         g.reading = context().database.reading()
         g.session = g.reading.__enter__()
     return cast(Session, g.session)
+
+
+def calendar() -> Calendar:
+    """What all numbers that ``session`` sees are cut by."""
+    if "calendar" not in g:
+        g.calendar = rollups.in_force(session())
+    return cast(Calendar, g.calendar)
 
 
 def now() -> int:

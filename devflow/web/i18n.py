@@ -14,7 +14,7 @@ from babel.numbers import format_compact_decimal, format_decimal
 from flask import Flask, request
 
 from devflow import windows
-from devflow.web.current import context
+from devflow.web.current import calendar
 
 OFFERED: Final = ("en",)
 MINUTE_S: Final = 60
@@ -56,7 +56,7 @@ def locale() -> Locale:
 
 def zone_name() -> str:
     """The zone all days are cut by, such as ``Europe/Berlin``."""
-    return context().calendar.zone.key
+    return calendar().zone.key
 
 
 def number(value: int) -> str:
@@ -105,12 +105,12 @@ def day(value: date) -> str:
 
 def day_of(at_ms: int) -> date:
     """The day, in the zone all days are cut by, that the instant lies in."""
-    return windows.day_of(at_ms, context().calendar.zone)
+    return windows.day_of(at_ms, calendar().zone)
 
 
 def moment(at_ms: int, seconds: bool = False) -> str:
     """Unix milliseconds as Nov 3, 2026, 2:05 PM, or 2:05:12 PM, in the zone all days are cut by."""
-    local = datetime.fromtimestamp(at_ms / 1_000, context().calendar.zone)
+    local = datetime.fromtimestamp(at_ms / 1_000, calendar().zone)
     return f"{day(local.date())}, {format_time(local, 'medium' if seconds else 'short', locale=locale())}"
 
 

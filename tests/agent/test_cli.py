@@ -103,12 +103,51 @@ def test_todays_numbers_are_the_developers_own(cli: Cli, repo: Repo) -> None:
     repo.commit(author="Bob <bob@example.org>", date=now)
     imported(cli)
     week = cli.json("status")["last7Days"]
-    assert (week["events"], week["commits"], week["commitsByOthers"]) == (2, 1, 1)
+    assert (week["events"], week["eventsByOthers"]) == (1, 1)
+    assert (week["commits"], week["commitsByOthers"]) == (1, 1)
     assert (week["insertions"], week["deletions"], week["files"]) == (2, 0, 1)
+
+
+def test_the_own_numbers_are_shown_by_hour_day_week_and_month(cli: Cli, repo: Repo) -> None:
+    cli.env["TZ"] = "Asia/Kolkata"
+    noon = 1_764_570_600  # 2025-12-01 12:00 in India, a Monday
+    for minute in (0, 10):
+        repo.write(f"{minute}.py", "1\n2\n")
+        repo.commit(date=noon + 60 * minute)
+    repo.write("c.py", "1\n")
+    repo.commit(author="Bob <bob@example.org>", date=noon)
+    imported(cli)
+    asked = ("activity", "--since", "2025-12-01", "--until", "2025-12-02", "--by")
+    groups = {"hour": "2025-12-01T12:00+05:30", "day": "2025-12-01", "week": "2025-W49", "month": "2025-12"}
+    for by, group in groups.items():
+        found = cli.json(*asked, by, "--project", "shop")
+        (one,) = [each for each in found["windows"] if each["events"]]
+        assert (found["by"], found["timezone"], found["project"]["name"]) == (by, "Asia/Kolkata", "shop")
+        assert (one["group"], one["activeSeconds"], one["files"], one["filesByOthers"]) == (group, 600, 2, 1)
+        assert {**one, **found["total"]} == one
+        assert f"{group} " in cli.ok(*asked, by)
+    assert len(cli.json(*asked, "hour")["windows"]) == 24, "0 is a count"
+    text = cli.ok(*asked, "day")
+    assert text.startswith("all projects by day, Asia/Kolkata\n")
+    assert text.splitlines()[-2].split() == ["Total", "2", "2", "4", "0", "2", "10", "min"]
+    assert text.endswith("  and 1 commit of others\n")
+    assert "2025-12-01T06:00+00:00" in cli.ok(*asked, "hour", "--zone", "UTC")
+    assert "nothing of yours from" in cli.ok("activity")
+
+
+def test_a_question_that_is_none_is_one_line_and_exit_code_2(cli: Cli) -> None:
+    cli.ok("init")
+    assert "expected a time zone" in cli.fails(2, "activity", "--zone", "Mars")
+    assert "expected project to be one of" in cli.fails(2, "activity", "--project", "bank")
+    assert "since: expected an ISO 8601 date" in cli.fails(2, "activity", "--since", "monday")
+    assert "'year' is not one of 'hour', 'day', 'week', 'month'" in cli.fails(2, "activity", "--by", "year")
+    cli.env["DEVFLOW_IDLE_LIMIT_S"] = "never"
+    assert "DEVFLOW_IDLE_LIMIT_S: expected whole seconds" in cli.fails(2, "activity")
 
 
 def test_an_empty_store_says_what_to_do(cli: Cli) -> None:
     assert cli.ok("status") == "no project yet: run `devflow init` in a git repository\n"
+    assert cli.ok("activity") == "no project yet: run `devflow init` in a git repository\n"
     assert cli.json("status")["projects"] == []
 
 
@@ -195,6 +234,8 @@ def test_the_way_from_nothing_to_synced(cli: Cli, server: ScriptedServer) -> Non
     assert len(server.stored) == 2
     state = cli.json("sync", "status")
     assert (state["pending"], state["synced"], state["failed"]) == (0, 2, 0)
+    addresses = ["alice@example.org", "ada@example.org"]
+    assert Settings.load(cli.home.store()).author_keys == tuple(map(wire.author_key, addresses)), "as there"
     assert (state["endpoint"], state["email"]) == (server.url, "ada@example.org")
     assert state["syncSuccessRate"] == 1
     assert (state["lastAttempt"]["outcome"], state["lastAttempt"]["synced"]) == ("ok", 2)

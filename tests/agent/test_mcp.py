@@ -259,17 +259,48 @@ def test_activity_counts_what_is_the_developers_own(home: Home) -> None:
             limit=2,
         )
         assert found["total"] == {
-            "events": 4,
+            "events": 3,
             "commits": 1,
-            "commitsByOthers": 1,
             "insertions": 10,
             "deletions": 3,
             "files": 2,
             "activeSeconds": 600,
+            "eventsByOthers": 1,
+            "commitsByOthers": 1,
+            "filesByOthers": 1,
         }
         assert [event["eventType"] for event in found["events"]] == ["file.saved", "git.commit"]
         assert found["moreEvents"] is True
         assert (await answer(client, "get_activity"))["total"]["events"] == 0, "the last 7 days"
+
+    with_client(home, talk)
+
+
+def test_activity_is_counted_by_the_windows_that_are_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    monkeypatch.setenv("DEVFLOW_IDLE_LIMIT_S", "600")
+    evening = 1_764_612_900_000  # 2025-12-01 18:15 UTC: in India a quarter to midnight of a Monday
+    store = recorded(home, commit(evening), commit(evening + 600_000), commit(evening + 1_200_000))
+
+    async def talk(client: Client) -> None:
+        async def asked(by: str) -> list[Any]:
+            found = await answer(client, "get_activity", by=by, since="2025-12-01", until="2025-12-03")
+            assert (found["by"], found["timezone"], found["idleLimit"]) == (by, "Asia/Kolkata", 600)
+            return [
+                [window["group"], window["numbers"]["events"], window["numbers"]["activeSeconds"]]
+                for window in found["windows"]
+            ]
+
+        assert await asked("hour") == [["2025-12-01T23:00+05:30", 2, 900], ["2025-12-02T00:00+05:30", 1, 300]]
+        assert await asked("day") == [["2025-12-01", 2, 900], ["2025-12-02", 1, 300]]
+        assert await asked("week") == [["2025-W49", 3, 1_200]]
+        assert await asked("month") == [["2025-12", 3, 1_200]]
+        store.add(store.projects()[0].id, [commit(evening + 1)])
+        assert await asked("month") == [["2025-12", 4, 1_200]], "a new event shows at once"
+        assert "92 days by hour" in await error(client, "get_activity", by="hour", since="2025-01-01")
+        assert "by" in await error(client, "get_activity", by="year")
 
     with_client(home, talk)
 

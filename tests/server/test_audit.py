@@ -498,7 +498,6 @@ def context_of(world: World, now_ms: int) -> Context:
         world.database,
         SERVER_ID,
         Epoch(SERVER_ID),
-        world.calendar,
         world.vault,
         throttle,
         lambda: now_ms,

@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.ingest import authors
 from devflow.models import Event, Role
 from tests.build import MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests.crowd import assert_counted_once, work_for
 from tests.server.test_rollups import recounted, stored
 
 
@@ -47,7 +48,7 @@ def test_uploads_from_all_sides_and_refreshes_between_them_equal_a_recount(world
 
 def add_authors(world: World, member: Member, *keys: str) -> None:
     def work(session: Session) -> None:
-        authors.add(session, world.by(session, member), map(bytes.fromhex, keys), world.calendar)
+        authors.add(session, world.by(session, member), map(bytes.fromhex, keys))
 
     world.database.transact(work)
 
@@ -97,7 +98,7 @@ def test_of_two_people_who_tell_the_same_address_at_once_one_is_refused(world: W
     key = wire.author_key("shared@example.org")
     with ThreadPoolExecutor(1) as pool:
         with world.database.writing() as session:
-            authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+            authors.add(session, world.by(session, ada), [bytes.fromhex(key)])
             told = pool.submit(add_authors, world, ben, key)
             wait_for_a_lock(world)
         with pytest.raises(Invalid, match="another person"):
@@ -129,3 +130,10 @@ def wait_for_a_lock(world: World) -> None:
             if session.scalar(waiting):
                 return
         assert time.monotonic() < deadline, "nobody waited"
+
+
+def test_four_uploaders_and_two_refreshers_at_once_count_each_event_once(world: World) -> None:
+    """A moment of what ``make soak`` does for a minute."""
+    acknowledged = work_for(world, 1.5)
+    assert acknowledged > 10
+    assert_counted_once(world, acknowledged)

@@ -20,7 +20,7 @@ def told(world: World, member: Member, project: Project, days: range | None = No
     with world.reading() as session:
         device = session.get_one(Device, member.device)
         days = range(TODAY - 300, TODAY + 1) if days is None else days
-        return digests.of_days(session, device, project, days, NOW_MS, world.calendar)
+        return digests.of_days(session, device, project, days, NOW_MS)
 
 
 def tallied(*events: wire.SyncEvent) -> list[wire.Tally]:
@@ -32,7 +32,7 @@ def tallied(*events: wire.SyncEvent) -> list[wire.Tally]:
 def missing(world: World, *events: wire.SyncEvent) -> list[str]:
     with world.reading() as session:
         names = [EventName(id=event.id, timestamp=event.timestamp) for event in events]
-        return digests.missing(session, names, NOW_MS, world.calendar)
+        return digests.missing(session, names, NOW_MS)
 
 
 def test_a_device_and_the_server_agree_on_what_was_taken_also_when_it_was_sent_twice(world: World) -> None:
@@ -95,7 +95,7 @@ def test_what_is_older_than_events_are_kept_is_neither_counted_nor_missing(world
     atlas = world.project("atlas", ada)
     with world.database.writing() as session:
         session.get_one(Workspace, 1).retention_days = 60
-        horizon = retention.horizon(session, NOW_MS, world.calendar)
+        horizon = retention.hold(session, NOW_MS).horizon
     last, first = (world.event(ada, atlas, saved(), at) for at in (horizon - 1, horizon))
     assert last.timestamp // DAY_MS == first.timestamp // DAY_MS, "the cut is in the middle of a day"
     keep(world, None)

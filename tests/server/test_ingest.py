@@ -209,7 +209,7 @@ def test_an_address_told_later_claims_what_the_own_pc_sent_and_not_what_others_s
     world.send(ada, world.event(ada, one, commit(key, "a.py"), NOW_MS))
     world.send(ben, world.event(ben, one, commit(key, "b.py"), NOW_MS + HOUR_MS))
     with world.database.writing() as session:
-        authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+        authors.add(session, world.by(session, ada), [bytes.fromhex(key)])
     assert _people(world) == [ada.id, None]
     with world.reading() as session:
         cells = session.scalars(select(Cell).order_by(Cell.start)).all()
@@ -219,7 +219,7 @@ def test_an_address_told_later_claims_what_the_own_pc_sent_and_not_what_others_s
 def test_an_address_is_one_persons_only(world: World) -> None:
     ada, ben = world.person("Ada"), world.person("Ben")
     with pytest.raises(Invalid, match="another person"), world.database.writing() as session:
-        authors.add(session, world.by(session, ben), [bytes.fromhex(ada.author)], world.calendar)
+        authors.add(session, world.by(session, ben), [bytes.fromhex(ada.author)])
 
 
 def test_a_path_is_kept_once_however_often_it_changes(world: World) -> None:

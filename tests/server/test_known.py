@@ -27,7 +27,7 @@ def one(world: World, ada: Member) -> Project:
 
 def beside(world: World) -> World:
     """Another process on the same database, which knows nothing yet."""
-    return World(world.database, world.vault, world.calendar, world.now_ms)
+    return World(world.database, world.vault, world.now_ms)
 
 
 def moved(event: wire.SyncEvent) -> wire.SyncEvent:

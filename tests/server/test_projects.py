@@ -41,7 +41,7 @@ def delete(world: World, who: Member, project: UUID, typed: str) -> None:
 def purge(world: World) -> int:
     """Every step there is, as the job takes them; return how many."""
     steps = 0
-    while world.database.transact(lambda s: projects.purge(s, world.by(s), world.calendar)):
+    while world.database.transact(lambda s: projects.purge(s, world.by(s))):
         steps += 1
     return steps
 
@@ -146,7 +146,7 @@ def test_a_deleted_project_takes_its_own_along_in_steps_and_nothing_else(world: 
         files = session.scalar(select(func.count()).where(File.project_id == atlas.id))
         assert (events, files) == (16, 8)
     steps = 0
-    while world.database.transact(lambda s: projects.purge(s, world.by(s), world.calendar)):
+    while world.database.transact(lambda s: projects.purge(s, world.by(s))):
         steps += 1
         world.refresh()
         with world.reading() as session:
@@ -173,7 +173,7 @@ def test_the_number_of_a_project_is_never_given_again(world: World) -> None:
     world.report(ada, atlas, (NOW_MS, saved("a.py")))
     world.report(ada, atlas, (NOW_MS + 1, saved("a.py")))
     delete(world, ada, atlas.public_id, "atlas")
-    while world.database.transact(lambda s: projects.purge(s, world.by(s), world.calendar)):
+    while world.database.transact(lambda s: projects.purge(s, world.by(s))):
         pass
     borea = world.project("borea", ada)
     world.report(ada, borea, (NOW_MS, saved("a.py")))

@@ -40,7 +40,7 @@ def keep(world: World, days: int | None) -> None:
 
 
 def expire(world: World) -> int:
-    return retention.run(world.database, Actor(None, world.now_ms, world.vault), world.calendar)
+    return retention.run(world.database, Actor(None, world.now_ms, world.vault))
 
 
 def timestamps(world: World) -> list[int]:
@@ -140,7 +140,7 @@ def test_events_go_in_chunks_and_an_interrupted_run_is_made_up_for(
     world.report(ada, one, *((at("2026-02-01") + n, saved()) for n in range(7)))
     keep(world, 30)
     with world.database.writing() as session:
-        end, (project_id,) = retention.begin(session, Actor(None, NOW_MS, world.vault), world.calendar)
+        end, (project_id,) = retention.begin(session, Actor(None, NOW_MS, world.vault))
     with world.database.writing() as session:
         assert retention.delete_some(session, project_id, end, limit=3) == 3
     assert timestamps(world) == [at("2026-02-01") + n for n in range(3, 7)]
@@ -201,7 +201,7 @@ def test_addresses_told_later_claim_no_commit_that_cannot_be_counted_anew(world:
     archive = cells(world)
 
     def tell(session: Session) -> None:
-        authors.add(session, world.by(session, ada), [bytes.fromhex(key)], world.calendar)
+        authors.add(session, world.by(session, ada), [bytes.fromhex(key)])
 
     world.database.transact(tell)
     with world.reading() as session:
@@ -323,9 +323,7 @@ def _note_calendar(world: World) -> None:
 
 
 def _tell(world: World, member: Member, key: bytes) -> None:
-    world.database.transact(
-        lambda session: authors.add(session, world.by(session, member), [key], world.calendar)
-    )
+    world.database.transact(lambda session: authors.add(session, world.by(session, member), [key]))
 
 
 def _deed(kind: str, path: str, members: list[Member], who: int) -> wire.EventData:
@@ -363,7 +361,7 @@ def test_a_zone_off_by_part_of_an_hour_loses_and_doubles_nothing(world: World, z
         assert world.adopt(calendar)
         assert _totals(world) == before
     with world.reading() as session:
-        horizon = retention.horizon(session, NOW_MS, world.calendar)
+        horizon = retention.hold(session, NOW_MS).horizon
     late = world.event(ada, one, saved(), horizon)
     assert world.send(ada, late).success
     world.refresh()
@@ -441,7 +439,7 @@ def test_a_preview_counts_by_project_and_month_what_a_run_then_deletes(world: Wo
     ):
         world.report(ada, project, *((at(time), saved()) for time in times))
     with world.reading() as session:
-        found = retention.preview(session, 30, NOW_MS, world.calendar)
+        found = retention.preview(session, 30, NOW_MS)
     assert found.first_kept == date(2026, 10, 1)
     assert found.going == [
         Going("one", date(2026, 8, 1), 1),
@@ -452,8 +450,8 @@ def test_a_preview_counts_by_project_and_month_what_a_run_then_deletes(world: Wo
     keep(world, 30)
     assert expire(world) == found.events == 3
     with world.reading() as session:
-        assert retention.preview(session, 30, NOW_MS, world.calendar).going == []
-        assert retention.preview(session, None, NOW_MS, world.calendar).going == []
+        assert retention.preview(session, 30, NOW_MS).going == []
+        assert retention.preview(session, None, NOW_MS).going == []
 
 
 def test_uploads_claims_and_a_run_at_once_lose_no_number(world: World) -> None:

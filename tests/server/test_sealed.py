@@ -42,6 +42,9 @@ NOT_SEALED = {
     "events.files": "row numbers",
     "cells.files": "row numbers",
     "slices.files": "row numbers",
+    "next_cells.files": "row numbers",
+    "kept_answers.key": "the hash of a question",
+    "kept_answers.value": "numbers, under our signature",
 }
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from devflow import activity, windows
+from devflow.cache import Cache
 from devflow.models import Person, Project, Role
 from tests import build
 from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
@@ -14,10 +15,10 @@ from tests.browsing import MINUS, Team, figures, htmx, one, soup, table, text
 
 def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
     page = soup(busy.browser("bob").get("/"))
-    zone = busy.context.calendar.zone
+    zone, server = busy.world.calendar.zone, busy.context.server(busy.world.calendar)
     with busy.context.database.reading() as session:
         bob = session.query(Person).filter_by(name="Bob").one()
-        found = activity.overview(session, bob, build.NOW_MS, zone)
+        found = activity.overview(session, bob, build.NOW_MS, Cache(busy.context.vault), server)
     week, today, before, trend = found.week, found.today, found.week_before, found.trend
     assert week.commits > today.commits > 0
     assert figures(page)["Commits"] == [
@@ -132,3 +133,25 @@ def test_while_uploads_are_counted_the_page_says_so_and_asks_again(busy: Team) -
     assert (done.headers["HX-Retarget"], done.headers["HX-Reswap"]) == ("#main", "innerHTML")
     assert soup(done).select("h1")
     assert soup(done).select("#fresh, html") == []
+
+
+def test_the_overview_is_the_same_kept_or_counted_and_as_new_as_what_came_last(busy: Team) -> None:
+    bob, atlas = busy.people["bob"], busy.project
+    server = busy.context.server(busy.world.calendar)
+    busy.world.project("borea", bob)
+    cache = Cache(busy.context.vault)
+
+    def seen(kept: Cache) -> activity.Overview:
+        with busy.context.database.reading() as session:
+            viewer = session.get_one(Person, bob.id)
+            return activity.overview(session, viewer, build.NOW_MS, kept, server)
+
+    def numbers(found: activity.Overview) -> list[object]:
+        rows = [(row.project.name, row.numbers, row.days, row.last_active) for row in found.projects]
+        return [found.today, found.week, found.week_before, found.trend, found.days, rows, found.is_fresh]
+
+    first = numbers(seen(cache))
+    assert first == numbers(seen(cache)) == numbers(seen(Cache(busy.context.vault)))
+    busy.world.report(bob, atlas, (build.NOW_MS - 1, build.saved("new.py")))
+    busy.world.refresh()
+    assert numbers(seen(cache)) == numbers(seen(Cache(busy.context.vault))) != first

@@ -21,7 +21,7 @@ def known(team: Team, name: str, first: date | None, last: date = TODAY) -> Proj
     with team.context.database.reading() as session:
         viewer = session.query(Person).filter_by(name=name.title()).one()
         project = session.query(Project).filter_by(public_id=team.project.public_id).one()
-        return activity.project(session, project, viewer, first, last, team.context.calendar.zone)
+        return activity.project(session, project, viewer, first, last, team.world.calendar.zone)
 
 
 def test_members_and_admins_see_a_project_and_an_outsider_sees_nothing_there(busy: Team) -> None:

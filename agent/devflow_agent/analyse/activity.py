@@ -1,158 +1,222 @@
-"""The developer's own numbers, day by day in the PC's time zone, from the local store alone."""
+"""The developer's own numbers by hour, day, week or month, from the local store alone.
+
+They are the server's, by the same definitions: what the developer did is what the server has as the
+person's, and what others did is what it has as nobody's, as far as no PC of theirs reports it.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from devflow import wire
-from devflow_agent.analyse.active_time import IDLE_LIMIT_MS, active_ms
+from devflow import active_time, windows, wire
+from devflow.windows import Finder, Grain, Window
+from devflow_agent.analyse.kept import Kept
+from devflow_agent.local_calendar import Calendar
 from devflow_agent.store import Store
 
 
 @dataclass(slots=True)
 class Numbers:
-    """What happened in one window.
+    """What happened in one window: the developer's own and, apart, what others did.
 
-    ``commits`` (merges are commits too, as in `git log`), ``insertions``, ``deletions`` and
-    ``active_ms`` are the developer's own; ``events`` are all that were recorded, and
-    ``commits_by_others`` came by pull or import. ``files`` counts each file once.
+    Merges are commits too, as in `git log`, without lines of their own. ``files`` counts each file
+    once, a renamed one under its new name; ``files_by_others`` are those the developer did not change.
+    So each number and that of others add up to what the server tells of the whole project. Others'
+    commits came by pull or import, and how long they took nobody knows.
     """
 
     events: int = 0
     commits: int = 0
-    commits_by_others: int = 0
     insertions: int = 0
     deletions: int = 0
     files: int = 0
     active_ms: int = 0
+    events_by_others: int = 0
+    commits_by_others: int = 0
+    files_by_others: int = 0
+
+    @property
+    def are_empty(self) -> bool:
+        # A gap may reach into a window without any event.
+        return not (self.events or self.events_by_others or self.active_ms)
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A calendar day of the PC's time zone; 23 or 25 hours when the clock changes."""
+class Part:
+    """A window by its name (2026-11-19T15:00+01:00, 2026-11-19, 2026-W47, 2026-11), and its numbers."""
 
-    date: date
+    group: str
+    start_ms: int
+    end_ms: int
     numbers: Numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Numbers of a time range and of each day in it, oldest first."""
+    """Numbers of a time range and of each window in it, oldest first; ``zone`` is that of the windows.
 
+    In ``total`` a file that was changed in several windows is one file.
+    """
+
+    by: Grain
+    zone: str
+    idle_limit_ms: int
     total: Numbers
-    days: list[Day]
+    parts: list[Part]
+
+    @property
+    def start_ms(self) -> int:
+        return self.parts[0].start_ms
+
+    @property
+    def end_ms(self) -> int:
+        return self.parts[-1].end_ms
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """An event, decoded; ``own`` unless it names somebody else, or nobody, as who did it."""
+class Question:
+    """What is asked, made explicit: nothing in it moves with time.
 
-    timestamp_ms: int
-    project_id: UUID
-    data: wire.EventData
-    own: bool
+    Windows are whole, as the server's: those that hold an instant of ``since_ms <= t < until_ms``.
+    Without ``project_id`` all projects are one; active time is cut out of the person's time over all
+    of them either way, so that projects add up.
+    """
+
+    by: Grain
+    since_ms: int
+    until_ms: int
+    calendar: Calendar
+    author_keys: tuple[str, ...]
+    project_id: UUID | None = None
+
+    def windows(self) -> list[Window]:
+        return windows.spans_of(self.by, self.since_ms, self.until_ms - 1, self.calendar.zone)
+
+    def key(self, store: Store) -> bytes:
+        parts = [
+            str(store.path),
+            self.by,
+            self.since_ms,
+            self.until_ms,
+            str(self.calendar.zone),
+            self.calendar.idle_limit_ms,
+            sorted(self.author_keys),
+            self.project_id,
+        ]
+        return hashlib.sha256(msgspec.json.encode(parts)).digest()
+
+
+def answer(store: Store, asked: Question, kept: Kept, now_ms: int) -> Activity:
+    """What was counted last, if nothing was recorded since and it is not too old; else counted now."""
+    # Before the events: one that is recorded in between is counted twice rather than never.
+    sequence, key = store.sequence(), asked.key(store)
+    if (found := kept.get(key, sequence, now_ms)) is not None:
+        return _decode(found)
+    counted = count(store, asked)
+    kept.put(key, sequence, now_ms, msgspec.json.encode(counted))
+    return counted
+
+
+def count(store: Store, asked: Question) -> Activity:
+    """Counted from the events, each read once."""
+    spans = asked.windows()
+    find, limit_ms = Finder(spans), asked.calendar.idle_limit_ms
+    tallies = {span.start_ms: _Tally() for span in spans}
+    whole, moments = _Tally(), list[_Moment]()
+    project_id = None if asked.project_id is None else str(asked.project_id)
+    author_keys = frozenset(asked.author_keys)
+    for event in _events(store, spans[0].start_ms - limit_ms, spans[-1].end_ms + limit_ms):
+        data = _decoder(event.event_type).decode(event.data_json)
+        is_own = not wire.names_author(data) or wire.author_of(data) in author_keys
+        if is_own:
+            moments.append(_Moment(event.timestamp, event.project_id))
+        if project_id in (None, event.project_id) and (span := find(event.timestamp)) is not None:
+            for tally in (tallies[span.start_ms], whole):
+                tally.add(event.project_id, data, is_own=is_own)
+    for (its_project, start_ms), active_ms in active_time.active_ms(moments, find, limit_ms).items():
+        if project_id in (None, its_project):
+            for tally in (tallies[start_ms], whole):
+                tally.numbers.active_ms += active_ms
+    return Activity(
+        by=asked.by,
+        zone=str(asked.calendar.zone),
+        idle_limit_ms=limit_ms,
+        total=whole.counted(),
+        parts=list(_parts(asked, spans, tallies)),
+    )
+
+
+class _Event(NamedTuple):
+    timestamp: int
+    project_id: str
+    event_type: str
+    data_json: str
+
+
+class _Moment(NamedTuple):
+    timestamp: int
+    project_id: str
 
 
 @dataclass(slots=True)
-class _Window:
+class _Tally:
+    """Numbers while they are counted; a file is known by its project and path."""
+
     numbers: Numbers = field(default_factory=Numbers)
-    files: set[tuple[UUID, str]] = field(default_factory=set)
+    files: set[tuple[str, str]] = field(default_factory=set)
+    files_by_others: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, project_id: str, data: wire.EventData, *, is_own: bool) -> None:
+        numbers = self.numbers
+        is_commit = isinstance(data, wire.Commit | wire.Merge)
+        if not is_own:
+            numbers.events_by_others += 1
+            numbers.commits_by_others += is_commit
+            self.files_by_others.update((project_id, path) for path in wire.paths_of(data))
+            return
+        insertions, deletions = wire.lines_of(data)
+        numbers.events += 1
+        numbers.commits += is_commit
+        numbers.insertions += insertions
+        numbers.deletions += deletions
+        self.files.update((project_id, path) for path in wire.paths_of(data))
+
+    def counted(self) -> Numbers:
+        self.numbers.files = len(self.files)
+        self.numbers.files_by_others = len(self.files_by_others - self.files)
+        return self.numbers
 
 
-def local_midnight(day: date) -> int:
-    """The first millisecond of a day in the PC's time zone."""
-    # A naive time is local time to timestamp(), which knows the clock changes.
-    return round(datetime.combine(day, time.min).timestamp() * 1000)  # noqa: DTZ006, RUF100
+# Within a millisecond by their ids, as the server has them: the last one decides whose the gap after it is.
+_IN_ORDER: Final = (
+    "SELECT timestamp, project_id, event_type, event_data FROM events"
+    " WHERE project_id IN (SELECT id FROM projects) AND timestamp >= ? AND timestamp < ?"
+    " ORDER BY timestamp, id"
+)
 
 
-def local_date(timestamp_ms: int) -> date:
-    return datetime.fromtimestamp(timestamp_ms / 1000, UTC).astimezone().date()
+def _events(store: Store, since_ms: int, until_ms: int) -> Iterator[_Event]:
+    with store.read() as connection:
+        for row in connection.execute(_IN_ORDER, (since_ms, until_ms)):
+            yield _Event(*row)
 
 
-def last_days(store: Store, days: int, *, now_ms: int, author_keys: Collection[str]) -> Activity:
-    """The last ``days`` calendar days, today included."""
-    today = local_date(now_ms)
-    first = today - timedelta(days=days - 1)
-    return between(
-        store, local_midnight(first), local_midnight(today + timedelta(days=1)), author_keys=author_keys
-    )
-
-
-def between(
-    store: Store,
-    since_ms: int,
-    until_ms: int,
-    *,
-    author_keys: Collection[str],
-    project_id: UUID | None = None,
-) -> Activity:
-    """What happened in ``since_ms <= t < until_ms``, in one project or in all.
-
-    Active time is cut out of the person's time over all projects, so that the projects add up.
-    """
-    edges = _day_edges(since_ms, until_ms)
-    seen = _seen(store, since_ms - IDLE_LIMIT_MS, until_ms + IDLE_LIMIT_MS, author_keys)
-    windows = [_Window() for _ in edges[1:]]
-    whole = _Window()
-    for one in seen:
-        if since_ms <= one.timestamp_ms < until_ms and project_id in (None, one.project_id):
-            day = windows[bisect_right(edges, one.timestamp_ms) - 1]
-            for window in (day, whole):
-                _count(one, window)
-    active = active_ms(((one.timestamp_ms, one.project_id) for one in seen if one.own), edges)
-    for window, by_project in zip(windows, active, strict=True):
-        window.numbers.active_ms = by_project.total() if project_id is None else by_project[project_id]
-    whole.numbers.active_ms = sum(window.numbers.active_ms for window in windows)
-    return Activity(
-        whole.numbers,
-        [Day(local_date(start), window.numbers) for start, window in zip(edges, windows, strict=False)],
-    )
-
-
-def _seen(store: Store, since_ms: int, until_ms: int, author_keys: Collection[str]) -> list[_Seen]:
-    """In order of time."""
-    events = store.events(since_ms=since_ms, until_ms=until_ms, limit=2**62)
-    found = []
-    for event in reversed(events):
-        data = _decoder(event.event_type).decode(event.data_json)
-        own = not wire.names_author(data) or wire.author_of(data) in author_keys
-        found.append(_Seen(event.timestamp_ms, event.project_id, data, own))
-    return found
-
-
-def _day_edges(since_ms: int, until_ms: int) -> list[int]:
-    """The range's ends and the local midnights between them."""
-    edges = [since_ms]
-    day = local_date(since_ms) + timedelta(days=1)
-    while (midnight := local_midnight(day)) < until_ms:
-        edges.append(midnight)
-        day += timedelta(days=1)
-    return [*edges, until_ms]
-
-
-def _count(one: _Seen, window: _Window) -> None:
-    numbers = window.numbers
-    numbers.events += 1
-    if isinstance(one.data, wire.Commit | wire.Merge):
-        numbers.commits += one.own
-        numbers.commits_by_others += not one.own
-    if not one.own:
-        return
-    if isinstance(one.data, wire.Commit):
-        numbers.insertions += one.data.insertions
-        numbers.deletions += one.data.deletions
-    window.files.update((one.project_id, path) for path in wire.paths_of(one.data))
-    numbers.files = len(window.files)
+def _parts(asked: Question, spans: Sequence[Window], tallies: dict[int, _Tally]) -> Iterator[Part]:
+    for span in spans:
+        group = windows.label(asked.by, span.start_ms, asked.calendar.zone)
+        yield Part(group, span.start_ms, span.end_ms, tallies[span.start_ms].counted())
 
 
 @cache
-def _decoder(kind: wire.EventType) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(wire.DATA[kind])
+def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(wire.DATA[wire.EventType(kind)])
+
+
+_decode: Final = msgspec.json.Decoder(Activity).decode

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from devflow.errors import Invalid
+from devflow.windows import Grain
 from devflow_agent.cli import progress
 from devflow_agent.cli.run import Run, as_json, json_option, path_argument
 from devflow_agent.config import now_ms
+from devflow_agent.local_calendar import Calendar, named
 from devflow_agent.plain import counted, plain
 from devflow_agent.store import Project
 
@@ -91,6 +94,62 @@ def status(run: Run, to_json: bool) -> None:
         as_json(show.as_data(overview))
     else:
         click.echo(show.as_text(overview))
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=click.Choice([grain.value for grain in Grain]),
+    default="day",
+    help="Which windows to count by.",
+)
+@click.option("--since", metavar="TIME", help="Start, ISO 8601; the last 7 days, 24 hours ... if not given.")
+@click.option("--until", metavar="TIME", help="End, excluded; a date means its first moment.")
+@click.option("--project", "wanted", metavar="NAME", help="Only this project, by name or id.")
+@click.option(
+    "--zone",
+    metavar="ZONE",
+    help="Cut by this time zone, as your team's server does; this PC's if not given.",
+)
+@json_option
+@click.pass_obj
+def activity(
+    run: Run,
+    by: str,
+    since: str | None,
+    until: str | None,
+    wanted: str | None,
+    zone: str | None,
+    to_json: bool,
+) -> None:
+    """Show your numbers by hour, day, week or month.
+
+    Windows are whole: a range is widened to those that hold it.
+    """
+    from devflow_agent.analyse import activity as analysed
+    from devflow_agent.analyse import asking
+    from devflow_agent.cli import numbers
+
+    calendar = Calendar.of_this_pc()
+    if zone is not None:
+        calendar = replace(calendar, zone=named(zone))
+    project = None if wanted is None else asking.named(run.store.projects(), wanted)
+    asked = asking.question(
+        run.store,
+        calendar,
+        now_ms(),
+        by=Grain(by),
+        since=since,
+        until=until,
+        project_id=None if project is None else project.id,
+    )
+    found, are_known = analysed.count(run.store, asked), bool(asked.author_keys)
+    if to_json:
+        as_json(numbers.as_data(found, project, authors_known=are_known))
+    elif not run.store.projects():
+        click.echo(numbers.NO_PROJECT)
+    else:
+        click.echo(numbers.as_text(found, project, authors_known=are_known))
 
 
 @click.command()

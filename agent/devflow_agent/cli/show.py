@@ -12,13 +12,15 @@ import msgspec
 
 from devflow import wire
 from devflow_agent import daemon_lock
-from devflow_agent.analyse import activity
-from devflow_agent.analyse.activity import Activity, Numbers
+from devflow_agent.analyse import activity, asking
+from devflow_agent.analyse.activity import Activity
 from devflow_agent.analyse.sync_state import SyncState, sync_state
+from devflow_agent.cli import numbers
+from devflow_agent.cli.numbers import duration
 from devflow_agent.config import Home, iso
+from devflow_agent.local_calendar import Calendar
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted, plain
-from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Project, Store
 
 LAST_EVENTS: Final = 5
@@ -38,13 +40,13 @@ class Overview:
 
 
 def overview(home: Home, store: Store, now_ms: int) -> Overview:
-    author_keys = Settings.load(store).author_keys
+    last_7_days = asking.question(store, Calendar.of_this_pc(), now_ms)
     return Overview(
         home=home,
         projects=store.projects(),
         counts=store.event_counts(),
-        week=activity.last_days(store, 7, now_ms=now_ms, author_keys=author_keys),
-        authors_known=bool(author_keys),
+        week=activity.count(store, last_7_days),
+        authors_known=bool(last_7_days.author_keys),
         last=store.events(limit=LAST_EVENTS),
         watching=daemon_lock.running(home) is not None,
         sync=sync_state(home, store),
@@ -68,9 +70,10 @@ def as_data(seen: Overview) -> dict[str, Any]:
             for project in seen.projects
         ],
         "eventsByType": dict(sorted(_by_type(seen).items())),
-        "today": numbers_data(seen.week.days[-1].numbers),
-        "last7Days": numbers_data(seen.week.total),
-        "days": [{"date": day.date.isoformat(), **numbers_data(day.numbers)} for day in seen.week.days],
+        "timezone": seen.week.zone,
+        "today": numbers.data(seen.week.parts[-1].numbers),
+        "last7Days": numbers.data(seen.week.total),
+        "days": [{"date": day.group, **numbers.data(day.numbers)} for day in seen.week.parts],
         "lastEvents": [
             {
                 "id": str(event.id),
@@ -82,18 +85,6 @@ def as_data(seen: Overview) -> dict[str, Any]:
             for event in seen.last
         ],
         "sync": sync_data(seen.sync),
-    }
-
-
-def numbers_data(numbers: Numbers) -> dict[str, Any]:
-    return {
-        "events": numbers.events,
-        "commits": numbers.commits,
-        "commitsByOthers": numbers.commits_by_others,
-        "insertions": numbers.insertions,
-        "deletions": numbers.deletions,
-        "files": numbers.files,
-        "activeSeconds": numbers.active_ms / 1000,
     }
 
 
@@ -133,7 +124,7 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
 
 def as_text(seen: Overview) -> str:
     if not seen.projects:
-        return "no project yet: run `devflow init` in a git repository"
+        return numbers.NO_PROJECT
     lines = [
         "watching" if seen.watching else "not watching: `devflow watch` records what you do from now on",
         "",
@@ -154,27 +145,11 @@ def as_text(seen: Overview) -> str:
 
 
 def _numbers_lines(seen: Overview) -> list[str]:
-    columns = "{:<12} {:>8} {:>8} {:>9} {:>9} {:>7}  {}"
-    lines = [columns.format("", "events", "commits", "lines +", "lines -", "files", "active")]
-    for title, numbers in (("Today", seen.week.days[-1].numbers), ("Last 7 days", seen.week.total)):
-        lines.append(
-            columns.format(
-                title,
-                numbers.events,
-                numbers.commits,
-                numbers.insertions,
-                numbers.deletions,
-                numbers.files,
-                duration(numbers.active_ms),
-            )
-        )
-    if seen.week.total.commits_by_others:
-        lines.append(
-            f"  and {counted(seen.week.total.commits_by_others, 'commit')} of others in the last 7 days"
-        )
-    if not seen.authors_known:
-        lines.append("  which commits are yours is unknown: set `git config user.email`, run `devflow init`")
-    return lines
+    today, week = seen.week.parts[-1].numbers, seen.week.total
+    lines = numbers.table([("Today", today), ("Last 7 days", week)])
+    if week.commits_by_others:
+        lines.append(f"  and {counted(week.commits_by_others, 'commit')} of others in the last 7 days")
+    return lines if seen.authors_known else [*lines, numbers.AUTHORS_UNKNOWN]
 
 
 def _project_line(project: Project, events: int) -> str:
@@ -224,11 +199,6 @@ def _skew(milliseconds: int) -> str:
     days = round(abs(milliseconds) / DAY_MS)
     apart = counted(days, "day") if days > 1 else duration(abs(milliseconds))
     return f"{apart} {'ahead of' if milliseconds > 0 else 'behind'}"
-
-
-def duration(milliseconds: int) -> str:
-    hours, minutes = divmod(round(milliseconds / 60_000), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def _by_type(seen: Overview) -> Counter[wire.EventType]:

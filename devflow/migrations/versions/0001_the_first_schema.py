@@ -117,6 +117,8 @@ def upgrade() -> None:
         sa.Column("audit_flaw", sa.String(length=200), nullable=True),
         sa.Column("retention_days", sa.BigInteger(), nullable=True),
         sa.Column("events_since", sa.BigInteger(), nullable=False),
+        sa.Column("rollups_examined_at", sa.BigInteger(), nullable=True),
+        sa.Column("rollups_wrong", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_workspace_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_workspace"),
     )
@@ -138,6 +140,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name="pk_cells"),
     )
     op.create_index("ix_cells_person_id_grain_start", "cells", ["person_id", "grain", "start"])
+    op.create_table(
+        "next_cells",
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("grain", sa.String(length=5), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("commits", sa.BigInteger(), nullable=False),
+        sa.Column("insertions", sa.BigInteger(), nullable=False),
+        sa.Column("deletions", sa.BigInteger(), nullable=False),
+        sa.Column("active_ms", sa.BigInteger(), nullable=False),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_next_cells_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name="pk_next_cells"),
+    )
+    op.create_index("ix_next_cells_person_id_grain_start", "next_cells", ["person_id", "grain", "start"])
+    op.create_table(
+        "next_days",
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_next_days_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("day", "project_id", name="pk_next_days"),
+    )
+    op.create_table(
+        "next_calendar",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("idle_limit_ms", sa.BigInteger(), nullable=False),
+        sa.Column("open_from", sa.BigInteger(), nullable=False),
+        sa.Column("listed_to", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("id = 1", name="ck_next_calendar_one_row"),
+        sa.PrimaryKeyConstraint("id", name="pk_next_calendar"),
+    )
     op.create_table(
         "deletion_requests",
         sa.Column("person_id", ROW_ID, autoincrement=False, nullable=False),
@@ -438,6 +477,9 @@ def downgrade() -> None:
         "devices",
         "kept_answers",
         "deletion_requests",
+        "next_cells",
+        "next_days",
+        "next_calendar",
         "cells",
         "workspace",
         "teams",

@@ -23,7 +23,7 @@ from devflow.models import Person, Project, Team
 from devflow.web import guard
 from devflow.web.api import bearer, bp, numbered
 from devflow.web.api.operation import operation
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.windows import Grain
 
 _DAYS: Final = 30
@@ -35,7 +35,7 @@ _DAYS: Final = 30
 @operation("Ask what goes on in a project", answer=Status, is_table=True)
 def project_status(project: Project, asked: AskStatus) -> Response:
     """A table has the three windows."""
-    viewer, zone = _viewer(), context().calendar.zone
+    viewer, zone = _viewer(), calendar().zone
     moment, sync = status.moment(now(), zone), status.sync(session(), project, now())
     tag = numbered.tag(viewer, project.public_id, project.generation, project.name, moment, sync)
     if (unchanged := numbered.unchanged(tag)) is not None:
@@ -53,7 +53,7 @@ def team_activity(team: Team, asked: AskActivity) -> Response:
     Whoever among the members the caller may see is named, and told of it: with ``people=false`` nobody
     is. A table has days, and then people.
     """
-    viewer, zone = _viewer(), context().calendar.zone
+    viewer, zone = _viewer(), calendar().zone
     days, begun = _days(asked), windows.window(Grain.DAY, now(), zone).end_ms
     scope = teams.scope(session(), viewer, team)
     with_people = [each for each in scope.members if each.may_view] if asked.people else []
@@ -88,7 +88,7 @@ def aggregate(asked: AskAggregate) -> Response:
     hour nothing is told of days on which just one person beside the caller worked; types and languages
     in which just one did are one row.
     """
-    viewer, zone = _viewer(), context().calendar.zone
+    viewer, zone = _viewer(), calendar().zone
     project = access.fetch(session(), viewer, Action.VIEW_PROJECT, Project, asked.project_id)
     question = aggregates.read(asked, project, now(), zone)
     people = aggregates.seen(session(), viewer, project) if asked.group_by == "person" else []
@@ -99,9 +99,8 @@ def aggregate(asked: AskAggregate) -> Response:
     )
     if not _shows_others(viewer, people) and (unchanged := numbered.unchanged(tag)) is not None:
         return unchanged
-    about = context()
-    server = kept.Server(about.server_id, about.epoch.value, about.calendar)
-    counted = kept.read(session(), about.cache, server, project, question.question)
+    server = context().server(calendar())
+    counted = kept.read(session(), context().cache, server, project, question.question)
     found = aggregates.answer(question, counted, viewer, people, zone)
     _leave_receipts(viewer, _named(found, people), question.range, "metrics", project)
     return numbered.unchanged(tag) or numbered.answer(found, found.rows, tag, found.next)
@@ -122,7 +121,7 @@ def _named(found: Aggregate, people: Sequence[Seen]) -> list[UUID]:
 
 def _days(asked: AskActivity) -> Range:
     """Raise Invalid for dates that are none."""
-    zone = context().calendar.zone
+    zone = calendar().zone
     last = windows.day_of(now(), zone) if asked.until is None else ranges.parse_day(asked.until)
     first = last - timedelta(days=_DAYS - 1) if asked.since is None else ranges.parse_day(asked.since)
     return ranges.between(first, last, "team", zone)

@@ -20,7 +20,7 @@ from devflow import wire
 from devflow.models import Person
 from devflow.web import csv_lines
 from devflow.web.api.operation import CSV, JSON
-from devflow.web.current import context
+from devflow.web.current import calendar, context
 
 _FORMS: Final = {"json": JSON, "csv": CSV}
 NOT_MODIFIED: Final = 304
@@ -29,12 +29,12 @@ NOT_MODIFIED: Final = 304
 def tag(viewer: Person, *parts: object) -> str:
     """``parts`` is anything that JSON can write; the server, its epoch and its calendar count too."""
     about = context()
-    calendar = (about.calendar.zone.key, about.calendar.idle_limit_ms)
+    cut_by = (calendar().zone.key, calendar().idle_limit_ms)
     decides = (
         request.endpoint,
         about.server_id,
         about.epoch.value,
-        calendar,
+        cut_by,
         viewer.public_id,
         _form(),
         parts,

@@ -103,7 +103,9 @@ def projects() -> wire.Projects:
 @operation("Compare days")
 def project_digests(project: Project, asked: wire.AskDigests) -> wire.Digests:
     days = range(asked.start, asked.until)
-    return digests.of_days(session(), _device(session()), project, days, now(), context().calendar)
+    device = _device(session())
+    with context().database.reading(takes_locks=True) as reading:
+        return digests.of_days(reading, device, project, days, now())
 
 
 @bp.post("/sync/projects/<uuid:project_id>/missing")
@@ -112,7 +114,8 @@ def project_digests(project: Project, asked: wire.AskDigests) -> wire.Digests:
 def missing(project: Project, given: wire.AskMissing) -> wire.Missing:
     """A question, and a POST for its length alone: nothing is changed."""
     _device(session())
-    return wire.Missing(ids=digests.missing(session(), given.events, now(), context().calendar))
+    with context().database.reading(takes_locks=True) as reading:
+        return wire.Missing(ids=digests.missing(reading, given.events, now()))
 
 
 @bp.put("/sync/authors")
@@ -123,7 +126,7 @@ def authors(given: wire.Authors) -> None:
 
     def work(session: Session, by: Actor) -> None:
         _device(session)
-        whose.add(session, by, keys, context().calendar)
+        whose.add(session, by, keys)
 
     guard.act(work)
 

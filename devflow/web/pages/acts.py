@@ -293,6 +293,10 @@ def _sentence(act: Act) -> str:
             return gettext("%(who)s changed how long events are kept")
         case Act.EVENTS_EXPIRED:
             return gettext("%(who)s deleted events that were older than events are kept")
+        case Act.ROLLUPS_WRONG:
+            return gettext("%(who)s found numbers that are not what the events say")
+        case Act.ROLLUPS_REPAIRED:
+            return gettext("%(who)s put numbers right that were not what the events say")
 
 
 def _details(detail: dict[str, Any]) -> list[tuple[str, str]]:

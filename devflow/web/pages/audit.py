@@ -13,14 +13,14 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import audit, windows
+from devflow import audit, rollups, windows
 from devflow.access import Action
 from devflow.audit import Act, Actor, Filter
 from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Workspace
 from devflow.web import csv_lines, guard, htmx
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.web.pages import acts, bp, ranges
 from devflow.web.session import viewer
 
@@ -50,6 +50,7 @@ def audit_trail() -> ResponseReturnValue:
     if before is None and whose is not None and whose != viewer().public_id:
         guard.act(lambda writing, by: _note_reading(writing, by, whose))
     found = audit.entries(session(), which, before, PER_PAGE + 1)
+    to_come = rollups.wanted(session())
     chosen = {name: request.args[name] for name in FILTERS if request.args.get(name)}
     return htmx.render(
         "audit/page.html",
@@ -62,6 +63,8 @@ def audit_trail() -> ResponseReturnValue:
         ),
         acts=sorted(Act),
         workspace=session().get_one(Workspace, 1),
+        next_zone=None if to_come is None else to_come.zone.key,
+        next_limit_s=None if to_come is None else to_come.idle_limit_ms // 1_000,
     )
 
 
@@ -81,7 +84,7 @@ def export_audit(form: str) -> ResponseReturnValue:
     with context().database.reading() as reading:  # not the request's, which may be of before the act
         last = audit.head(reading).number
     kind, lines = _FORMS[form]
-    day = windows.day_of(now(), context().calendar.zone)
+    day = windows.day_of(now(), calendar().zone)
     return Response(
         _pages(context(), which, last, lines),
         content_type=f"{kind}; charset=utf-8",
@@ -151,7 +154,7 @@ _FORMS: Final[dict[str, tuple[str, Lines]]] = {
 
 def _filter(query: Mapping[str, str]) -> Filter:
     """Raise Invalid naming what was expected and what came."""
-    zone = context().calendar.zone
+    zone = calendar().zone
     first, last = (ranges.day(query, name) if query.get(name) else None for name in ("from", "to"))
     act = query.get("act") or None
     if act is not None and act not in set(Act):

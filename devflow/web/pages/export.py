@@ -14,7 +14,7 @@ from devflow import export, own_data, windows
 from devflow.access import Action
 from devflow.export import Row
 from devflow.web import csv_lines, guard, streams
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 from devflow.web.streams import Aborted, Admission, Ended
@@ -97,7 +97,7 @@ def _streamed(
 
 
 def _download(body: bytes | Iterator[bytes], content_type: str, what: str, ending: str) -> Response:
-    today = windows.day_of(now(), context().calendar.zone)
+    today = windows.day_of(now(), calendar().zone)
     response = Response(body, content_type=content_type)
     response.headers["Content-Disposition"] = f'attachment; filename="devflow-{what}-{today}.{ending}"'
     return response

@@ -13,7 +13,7 @@ from devflow.access import Action
 from devflow.errors import Invalid
 from devflow.keys import Listed, Purpose
 from devflow.web import guard, htmx
-from devflow.web.current import context, session
+from devflow.web.current import calendar, context, session
 from devflow.web.i18n import day, gettext, ngettext, number
 from devflow.web.pages import bp
 
@@ -98,4 +98,4 @@ def _waiting() -> str:
 
 
 def _day(at_ms: int) -> date:
-    return windows.day_of(at_ms, context().calendar.zone)
+    return windows.day_of(at_ms, calendar().zone)

@@ -10,7 +10,7 @@ from devflow.access import Action
 from devflow.errors import Invalid
 from devflow.web import charts, guard, htmx
 from devflow.web.charts import Point
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.web.pages import bp, labels
 from devflow.web.session import viewer
 
@@ -33,8 +33,9 @@ def create_project() -> ResponseReturnValue:
 
 
 def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Response:
-    zone = context().calendar.zone
-    found = activity.overview(session(), viewer(), now(), zone)
+    zone = calendar().zone
+    server = context().server(calendar())
+    found = activity.overview(session(), viewer(), now(), context().cache, server)
     points = [
         Point(labels.commits(day.date, day.date, day.numbers), day.numbers.commits) for day in found.days
     ]

@@ -14,7 +14,7 @@ from devflow.activity import PersonActivity
 from devflow.models import Person
 from devflow.web import charts, guard, htmx
 from devflow.web.charts import Chart, Point
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, now, session
 from devflow.web.pages import bp, labels, ranges
 from devflow.web.session import viewer
 
@@ -47,7 +47,7 @@ def person(person: Person) -> ResponseReturnValue:
 
 def look_at(subject: Person, viewer: Person) -> Look:
     """Read what the viewer is to be shown in the range that the address names."""
-    zone = context().calendar.zone
+    zone = calendar().zone
     today = windows.day_of(now(), zone)
     chosen = ranges.parse(request.args, today)
     shown = activity.person(session(), subject, viewer, chosen.first, chosen.last, zone)

@@ -15,7 +15,7 @@ from devflow.activity import Numbers, Period, ProjectActivity
 from devflow.models import Project
 from devflow.web import charts, guard, htmx
 from devflow.web.charts import Chart, Point
-from devflow.web.current import context, now, session
+from devflow.web.current import calendar, context, now, session
 from devflow.web.i18n import gettext
 from devflow.web.pages import bp, labels, ranges
 from devflow.web.session import viewer
@@ -32,7 +32,7 @@ class Charts:
 @bp.get("/projects/<uuid:project_id>")
 @guard.needs(Action.VIEW_PROJECT)
 def project(project: Project) -> ResponseReturnValue:
-    zone = context().calendar.zone
+    zone = calendar().zone
     today = windows.day_of(now(), zone)
     chosen = ranges.parse(request.args, today)
     shown = activity.project(session(), project, viewer(), chosen.first, chosen.last, zone)
@@ -51,7 +51,7 @@ def project(project: Project) -> ResponseReturnValue:
         may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, project),
         charts=_charts(shown.periods),
         public_url=context().settings.public_url,
-        taken_from=retention.taken_from(session(), now(), context().calendar),
+        taken_from=retention.taken_from(session(), now()),
         may_keep_longer=access.may(viewer(), Action.MANAGE_RETENTION),
     )
 

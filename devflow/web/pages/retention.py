@@ -12,7 +12,7 @@ from devflow.access import Action
 from devflow.accounts import sessions, tokens
 from devflow.errors import Invalid
 from devflow.web import guard, htmx
-from devflow.web.current import context, now, session
+from devflow.web.current import now, session
 from devflow.web.i18n import gettext
 from devflow.web.pages import bp
 
@@ -76,7 +76,7 @@ def _show(
 
 
 def _preview(days: int | None) -> retention.Preview:
-    return retention.preview(session(), days, now(), context().calendar)
+    return retention.preview(session(), days, now())
 
 
 def _days(given: str) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import segno
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
@@ -136,6 +135,8 @@ def _show(status: int = 200, **wrong: Any) -> Response:
 
 def _show_offer(status: int = 200, *, wrong: str | None = None) -> Response:
     secret = second_factor.offered(session(), context().vault, viewer())
+    import segno  # 3 MB, for a page that a person opens once
+
     drawn = segno.make(second_factor.uri(context().vault, viewer(), secret), error="m", micro=False)
     return htmx.render(
         "security/second_factor.html",
