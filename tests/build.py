@@ -236,6 +236,7 @@ class World:
         self.database.transact(lambda session: rollups.want(session, self.by(session), calendar))
         while self.database.transact(rollups.advance) or not self._switch():
             self.refresh()
+        self.refresh()  # of slices
         return before != calendar
 
     def _switch(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pyroaring import BitMap
@@ -162,7 +162,7 @@ def _count(session: Session, project_id: int, days: Sequence[Window], limit: int
     for person_id, own in people.items():
         for (what, start), milliseconds in active_ms(sorted(own), day_of, limit).items():
             if what is not None:
-                kind = _Kind(start, person_id, *cast(tuple[int, tuple[int, ...]], what))
+                kind = _Kind(start, person_id, *what)
                 kinds.setdefault(kind, _Work()).active_ms += milliseconds
     by_type = _by_type(kinds)
     return by_type | _by_language(kinds, by_type, found.files)

@@ -246,3 +246,15 @@ def slices(world: World) -> dict[slicing.Key, slicing.Plain]:
 def mark(world: World, project: Project, day: int) -> None:
     with world.database.writing() as session:
         session.add(Mark(project_id=project.id, day=day))
+
+
+def test_by_another_idle_limit_slices_are_counted_anew(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    world.report(ada, one, *((MIDNIGHT + minute * MINUTE_MS, saved()) for minute in (0, 3, 13)))
+    world.refresh()
+    assert minutes(world, "type") == {SAVED: 13}
+    assert world.adopt(Calendar(ZoneInfo("UTC"), 5 * MINUTE_MS))
+    assert minutes(world, "type") == {SAVED: 3}
+    with world.reading() as session:
+        slicing.check_they_add_up(session)

@@ -249,7 +249,7 @@ def sliced(
     """What is to be told of each type or language; those of one other person are one."""
     groups: dict[str, list[tuple[int, slicing.Plain]]] = {}
     with office.world.reading() as session:
-        found = slicing.recounted(session, office.context.calendar)
+        found = slicing.recounted(session, office.world.calendar)
     for (project_id, dimension, day, value, person), plain in found.items():
         if (project_id, dimension) == (project.id, group) and day >= start_of(TODAY - timedelta(days=6)):
             name = UNKNOWN.get(value) or (TYPES if group == "type" else languages.NAME)[value]
