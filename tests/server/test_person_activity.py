@@ -202,11 +202,13 @@ def test_an_admin_without_a_team_gets_totals_of_projects_and_nobodys_days(world:
 def test_three_statements_however_many_projects_and_days(
     world: World, cast: Cast, statements: list[str]
 ) -> None:
+    zone = world.calendar.zone
+
     def sent(first: date | None) -> int:
         with world.database.writing() as session:
             sue, lea = session.get_one(Person, cast.sue.id), session.get_one(Person, cast.lea.id)
             before = len(statements)
-            activity.person(session, sue, lea, first, TODAY, world.calendar.zone)
+            activity.person(session, sue, lea, first, TODAY, zone)
             return len(statements) - before
 
     assert sent(TODAY) == 3
