@@ -74,6 +74,8 @@ OUR_WORDS: Final = {
     "audit.act": "an Act",
     "audit.detail": "ids, counts and our own words, by the rule of audit.record",
     "cells.grain": "a Grain",
+    "next_cells.grain": "a Grain",
+    "next_calendar.timezone": "checked against the known zones at the start",
 }
 # Binary columns that hold text, sealed; the others hold none.
 SEALED: Final = frozenset({"people.email", "files.path", "events.data"})
@@ -100,6 +102,7 @@ NO_TEXT: Final = frozenset(
         "events.author_key",
         "events.files",
         "cells.files",
+        "next_cells.files",
     }
 )
 
