@@ -16,6 +16,7 @@ from sqlalchemy import func, literal, null, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from devflow.activity import sums
+from devflow.metrics import numbers
 from devflow.metrics.answers import GroupBy, MetricType
 from devflow.models import Cell, Mark
 from devflow.rollups import NOBODY
@@ -75,7 +76,11 @@ class Question:
 def count(session: Session, asked: Question) -> Series:
     """Two statements, however much there is; by hours one, which are never behind."""
     # Before the cells: a day that is derived in between is told as pending once too often, not too seldom.
-    pending = [] if asked.group_by == "hour" else _pending(session, asked)
+    pending = (
+        []
+        if asked.group_by == "hour"
+        else numbers.pending(session, Mark.project_id == asked.project_id, asked.span)
+    )
     groups: dict[int, _Amount] = {}
     for key, person_id, amount, files in session.execute(_cells(asked)):
         # PostgreSQL's sums are decimals.
@@ -109,13 +114,6 @@ def _of_grain(asked: Question, grain: Grain, span: Window) -> Any:
     amount = func.sum(_ADDED[asked.metric_type])
     found = select(key.label("key"), func.max(Cell.person_id).label("person_id"), amount, null())
     return found.where(*which).group_by(key, *people)
-
-
-def _pending(session: Session, asked: Question) -> list[int]:
-    days = select(Mark.day).where(
-        Mark.project_id == asked.project_id, Mark.day >= asked.span.start_ms, Mark.day < asked.span.end_ms
-    )
-    return list(session.scalars(days.order_by(Mark.day)))
 
 
 @dataclass(slots=True)

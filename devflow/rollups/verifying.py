@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from devflow import audit, db, windows
+from devflow.active_time import active_ms
 from devflow.audit import Act, Actor
 from devflow.db import Database, Lock
 from devflow.models import Cell, Event, Mark, Person, Project, Workspace
@@ -28,7 +29,7 @@ from devflow.rollups.calendars import in_force
 from devflow.rollups.cells import mark
 from devflow.rollups.larger import refresh
 from devflow.rollups.recounting import COUNTED, open_from_of, recount_hours, recount_nobodys_hours
-from devflow.rollups.tallies import NOBODY, Calendar, Tally, active_ms, by_hour
+from devflow.rollups.tallies import NOBODY, Calendar, Tally, by_hour
 from devflow.windows import Grain, Window
 
 PART: Final = 2_000
