@@ -446,6 +446,20 @@ class Slice(Base):
     files: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class SliceMark(Base):
+    """A day of a project whose slices are yet to be derived.
+
+    A new row, of another number, takes the place of one of the same day: so who counted meanwhile can tell.
+    """
+
+    __tablename__ = "slice_marks"
+    __table_args__ = (UniqueConstraint("project_id", "day"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    day: Mapped[int] = mapped_column(BigInteger)
+
+
 class Cell(_Counts, Base):
     """By the calendar in force."""
 

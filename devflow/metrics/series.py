@@ -16,9 +16,9 @@ from sqlalchemy import func, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
 from devflow.activity import sums
-from devflow.metrics import ranges
+from devflow.metrics import numbers, ranges
 from devflow.metrics.answers import GroupBy, MetricType
-from devflow.models import Cell, Mark, Slice
+from devflow.models import Cell, Mark, Slice, SliceMark
 from devflow.rollups import NOBODY
 from devflow.rollups.slices import Dimension
 from devflow.windows import Grain, Window
@@ -53,7 +53,7 @@ class Part(Struct, frozen=True, array_like=True):
 class Series(Struct, frozen=True, array_like=True):
     """Groups with anything in them, in order of ``key``; ``total`` is None if not known, or of no part.
 
-    ``pending`` are the starts of days whose larger windows are yet to be derived.
+    ``pending`` are the starts of days whose larger windows, or slices, are yet to be derived.
     """
 
     parts: list[Part]
@@ -78,7 +78,7 @@ class Question:
 
 
 def count(session: Session, asked: Question) -> Series:
-    """Two statements, however much there is, by slices three; by hours one, which are never behind."""
+    """Two statements, however much there is, by slices four; by hours one, which are never behind."""
     # Before the cells: a day that is derived in between is told as pending once too often, not too seldom.
     pending = [] if asked.group_by == "hour" else _pending(session, asked)
     cells = _groups(session, asked, _cells(asked))
@@ -98,6 +98,19 @@ def _groups(session: Session, asked: Question, rows: Any) -> dict[int, _Amount]:
         # PostgreSQL's sums are decimals.
         groups.setdefault(key, _Amount(asked)).add(person_id, int(amount), files)
     return groups
+
+
+def _pending(session: Session, asked: Question) -> list[int]:
+    """The starts of days whose larger windows, or slices, are yet to be derived."""
+    days = numbers.pending(session, Mark.project_id == asked.project_id, asked.span)
+    if asked.group_by not in SLICED:
+        return days
+    which = (
+        SliceMark.project_id == asked.project_id,
+        SliceMark.day >= asked.span.start_ms,
+        SliceMark.day < asked.span.end_ms,
+    )
+    return sorted({*days, *session.scalars(select(SliceMark.day).where(*which))})
 
 
 def _slices(asked: Question) -> Any:
@@ -136,13 +149,6 @@ def _of_grain(asked: Question, grain: Grain, span: Window) -> Any:
     amount = func.sum(getattr(Cell, _ADDED[asked.metric_type]))
     found = select(key.label("key"), func.max(Cell.person_id).label("person_id"), amount, null())
     return found.where(*which).group_by(key, *people)
-
-
-def _pending(session: Session, asked: Question) -> list[int]:
-    days = select(Mark.day).where(
-        Mark.project_id == asked.project_id, Mark.day >= asked.span.start_ms, Mark.day < asked.span.end_ms
-    )
-    return list(session.scalars(days.order_by(Mark.day)))
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from devflow import db, windows
+from devflow.active_time import active_ms
 from devflow.models import Cell
 from devflow.rollups.cells import mark, row_of
-from devflow.rollups.tallies import NOBODY, Calendar, Counted, Tally, active_ms, by_hour, in_order, merged
+from devflow.rollups.tallies import NOBODY, Calendar, Counted, Tally, by_hour, in_order, merged
 from devflow.windows import Grain
 
 _CELLS: Final = Cell.__table__.c

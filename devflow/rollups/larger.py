@@ -1,4 +1,4 @@
-"""Days, weeks and months, derived from hour cells where a mark was left; and slices of the days."""
+"""Days, weeks and months, derived from hour cells where a mark was left."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ from sqlalchemy.orm import Session
 from devflow import windows
 from devflow.db import Lock, lock, ranges
 from devflow.models import Cell, Mark, NextCalendar
-from devflow.rollups import slices
+from devflow.rollups import slicing
 from devflow.rollups.calendars import in_force
 from devflow.rollups.cells import Cells, insert_cells, move_generations, note_days
 from devflow.rollups.tallies import Tally
 from devflow.windows import Grain, Window
 
 
-def refresh(session: Session, limit: int = 100) -> int:
-    """Derive up to ``limit`` marked days of one project, their weeks and months; return how many days.
+def refresh(session: Session, limit: int = 500) -> int:
+    """Derive days, weeks and months of up to ``limit`` marked days of one project; return how many.
 
     The project with the oldest mark comes first. The caller commits, and calls again until 0.
     """
     project_id = session.scalar(select(Mark.project_id).order_by(Mark.day).limit(1))
     if project_id is None:
         return 0
-    # No other calendar comes into force, and none of the events goes that slices are counted from.
-    lock(session, Lock.RETENTION, shared=True)
+    lock(session, Lock.RETENTION, shared=True)  # no other calendar comes into force
     lock(session, Lock.LARGER_WINDOWS, [project_id])
-    calendar = in_force(session)
-    zone = calendar.zone
+    zone = in_force(session).zone
     marked = select(Mark.day).where(Mark.project_id == project_id).order_by(Mark.day)
     days = session.scalars(marked.limit(limit).with_for_update()).all()
     if not days:  # another refresher held the lock, and has derived them
@@ -39,7 +37,7 @@ def refresh(session: Session, limit: int = 100) -> int:
     session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
     for grain in (Grain.DAY, Grain.WEEK, Grain.MONTH):
         derive(session, project_id, grain, sorted({windows.window(grain, day, zone) for day in days}))
-    slices.derive(session, project_id, [windows.window(Grain.DAY, day, zone) for day in days], calendar)
+    slicing.mark(session, project_id, days)
     if session.scalar(select(NextCalendar.id)) is not None:
         note_days(session, project_id, days)
     move_generations(session, [project_id])

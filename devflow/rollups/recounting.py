@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from devflow import windows
+from devflow.active_time import active_ms
 from devflow.db import ranges
 from devflow.models import Cell, Event, Workspace
 from devflow.rollups.cells import Cells, insert_cells, mark
-from devflow.rollups.tallies import NOBODY, Calendar, Finder, Tally, active_ms, by_hour, merged
-from devflow.windows import Grain, Window
+from devflow.rollups.tallies import NOBODY, Calendar, Tally, by_hour, merged
+from devflow.windows import Finder, Grain, Window
 
 # Steps in which much is counted: PostgreSQL takes 65,535 parameters a statement.
 _MAX_HOURS: Final = 5_000

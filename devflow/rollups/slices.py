@@ -19,10 +19,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from devflow import db, languages, windows
+from devflow.active_time import active_ms
 from devflow.models import Cell, Slice, Workspace
 from devflow.rollups.recounting import open_from_of
-from devflow.rollups.tallies import COMMITS, NOBODY, Calendar, Finder, Tally, active_ms, merged, unpack_files
-from devflow.windows import Grain, Window
+from devflow.rollups.tallies import COMMITS, NOBODY, Calendar, Tally, merged, unpack_files
+from devflow.windows import Finder, Grain, Window
 
 
 class Dimension(StrEnum):
@@ -40,7 +41,6 @@ SEVERAL: Final = -2
 """Stands where a language would: time and lines of events about files of more than one."""
 
 _COLUMNS: Final = tuple(column.key for column in Slice.__table__.columns)
-_DAYS_AT_ONCE: Final = 31
 _FILES_AT_ONCE: Final = 10_000
 _ROWS_AT_ONCE: Final = 5_000
 
@@ -90,37 +90,62 @@ class _At(NamedTuple):
 Slices = dict[Key, Tally]
 
 
-def derive(session: Session, project_id: int, days: Iterable[Window], calendar: Calendar) -> None:
-    """Replace the project's slices of the days, and of the days after them, into which a gap may reach.
+def reached(days: Iterable[Window], calendar: Calendar) -> list[Window]:
+    """The days, and those after them, into which a gap may reach.
 
-    Cells of the days come first. The caller holds the days' marks, and commits.
+    A new event may take over a gap across midnight from another one of its project: then the time of
+    the next day belongs to another slice, though no cell of it changes.
     """
-    limit = calendar.idle_limit_ms
-    # A new event may take over a gap across midnight from another one of its project: then the time of
-    # the next day belongs to another slice, though no cell of it changes, and it has no mark.
-    reached = sorted(
-        {
-            window
-            for day in days
-            for window in windows.spans_of(Grain.DAY, day.start_ms, day.end_ms - 1 + limit, calendar.zone)
-        }
+    spans = (
+        windows.spans_of(Grain.DAY, day.start_ms, day.end_ms - 1 + calendar.idle_limit_ms, calendar.zone)
+        for day in days
     )
-    open_from = open_from_of(session, limit)
-    for some in db.in_steps(reached, _DAYS_AT_ONCE):
-        _replace(session, project_id, _of_days(session, project_id, some, limit, open_from), some)
+    return sorted(set(chain.from_iterable(spans)))
 
 
-def _of_days(session: Session, project_id: int, days: Sequence[Window], limit: int, open_from: int) -> Slices:
-    since = open_from - limit
+def incomplete(session: Session, days: Iterable[Window], calendar: Calendar) -> set[int]:
+    """The starts of those days that need more than the events that are left."""
+    open_from = open_from_of(session, calendar.idle_limit_ms)
+    return {day.start_ms for day in days if day.start_ms < open_from}
+
+
+def count(session: Session, project_id: int, days: Sequence[Window], calendar: Calendar) -> Slices:
+    """The project's slices of these days, in order; where events are gone, cells say what there was."""
+    limit = calendar.idle_limit_ms
+    since = open_from_of(session, limit) - limit
     found: Slices = {}
     if counted := [day for day in days if day.start_ms >= since]:
-        found = _count(session, project_id, counted, limit)
+        found = _from_events(session, project_id, counted, limit)
     if gone := [day.start_ms for day in days if day.start_ms < since]:
         found |= _kept(session, project_id, gone)
     # A day that begins with the events that are left may begin with the rest of a gap from before.
-    if incomplete := [day.start_ms for day in days if day.start_ms < open_from]:
-        _add_rest(session, project_id, incomplete, found)
+    if begun := incomplete(session, days, calendar):
+        _add_rest(session, project_id, sorted(begun), found)
     return found
+
+
+def replace(session: Session, project_id: int, found: Slices, days: Sequence[Window]) -> None:
+    """Store these in the place of the project's slices of the days. The caller commits."""
+    session.execute(delete(Slice).where(_of(project_id, [day.start_ms for day in days])))
+    rows = [
+        (
+            project_id,
+            *key,
+            tally.events,
+            tally.commits,
+            tally.insertions,
+            tally.deletions,
+            tally.active_ms,
+            tally.files.serialize(),
+        )
+        for key, tally in sorted(found.items(), key=lambda item: item[0])
+    ]
+    db.insert_many(session, Slice.__table__, _COLUMNS, rows)
+
+
+def stored(session: Session, project_id: int, days: Sequence[int]) -> Slices:
+    rows = session.execute(select(Slice.__table__).where(_of(project_id, days)))
+    return {Key(row.dimension, row.day, row.value, row.person_id): Tally.of(row) for row in rows}
 
 
 def forget_other_days(session: Session, zone: ZoneInfo) -> None:
@@ -135,7 +160,7 @@ def forget_other_days(session: Session, zone: ZoneInfo) -> None:
 # From events
 
 
-def _count(session: Session, project_id: int, days: Sequence[Window], limit: int) -> Slices:
+def _from_events(session: Session, project_id: int, days: Sequence[Window], limit: int) -> Slices:
     events = list(_events(session, project_id, days, limit))
     found = _Languages(session, [files for *_, files in events])
     day_of = Finder(days)
@@ -275,9 +300,8 @@ class _Languages:
 
 def _kept(session: Session, project_id: int, days: Sequence[int]) -> Slices:
     """What is stored of days whose events are gone, without what was never told apart."""
-    which = _of(project_id, days) & (Slice.value != NOT_KEPT)
-    rows = session.execute(select(Slice.__table__).where(which))
-    return {Key(row.dimension, row.day, row.value, row.person_id): Tally.of(row) for row in rows}
+    found = stored(session, project_id, days)
+    return {key: tally for key, tally in found.items() if key.value != NOT_KEPT}
 
 
 def _add_rest(session: Session, project_id: int, days: Sequence[int], found: Slices) -> None:
@@ -317,27 +341,6 @@ def _rest(cell: Tally, told: Tally) -> Tally | None:
     )
     least = min(rest.events, rest.commits, rest.insertions, rest.deletions, rest.active_ms)
     return rest if least >= 0 and told.files <= cell.files else None
-
-
-# As stored
-
-
-def _replace(session: Session, project_id: int, found: Slices, days: Sequence[Window]) -> None:
-    session.execute(delete(Slice).where(_of(project_id, [day.start_ms for day in days])))
-    rows = [
-        (
-            project_id,
-            *key,
-            tally.events,
-            tally.commits,
-            tally.insertions,
-            tally.deletions,
-            tally.active_ms,
-            tally.files.serialize(),
-        )
-        for key, tally in sorted(found.items(), key=lambda item: item[0])
-    ]
-    db.insert_many(session, Slice.__table__, _COLUMNS, rows)
 
 
 def _of(project_id: int, days: Sequence[int]) -> Any:

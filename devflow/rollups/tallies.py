@@ -14,8 +14,6 @@ from zoneinfo import ZoneInfo
 from pyroaring import BitMap
 
 from devflow.active_time import WindowOf
-from devflow.active_time import active_ms as active_ms
-from devflow.windows import Finder as Finder
 from devflow.windows import Window
 from devflow.wire import EventType
 

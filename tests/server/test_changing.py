@@ -94,10 +94,16 @@ def test_pages_are_right_at_every_moment_whatever_dies_and_arrives_in_between(
     history.upload()
     assert_right(world, NEW)
     assert list(verify(world.database)) == []
+    assert_nothing_is_left(world)
+
+
+def assert_nothing_is_left(world: World) -> None:
+    """Of the change, once the job has cleared up."""
     while world.database.transact(rollups.advance):
         pass
     with world.reading() as session:
-        assert session.scalar(select(func.count()).select_from(NextCell)) == 0
+        for table in (NextCell, NextDay):
+            assert session.scalar(select(func.count()).select_from(table)) == 0
 
 
 def test_a_death_in_the_switch_leaves_all_as_it_was(world: World) -> None:
@@ -169,11 +175,7 @@ def test_another_wish_on_the_way_begins_anew_and_the_old_calendar_ends_it(world:
     with world.reading() as session:
         assert rollups.wanted(session) is None
     assert_right(world, other)
-    while world.database.transact(rollups.advance):
-        pass
-    with world.reading() as session:
-        assert session.scalar(select(func.count()).select_from(NextCell)) == 0
-        assert session.scalar(select(func.count()).select_from(NextDay)) == 0
+    assert_nothing_is_left(world)
 
 
 def test_a_project_deleted_on_the_way_is_gone_in_the_end(world: World) -> None:

@@ -122,42 +122,8 @@ def upgrade() -> None:
         sa.CheckConstraint("id = 1", name="ck_workspace_one_row"),
         sa.PrimaryKeyConstraint("id", name="pk_workspace"),
     )
-    op.create_table(
-        "cells",
-        sa.Column("project_id", ROW_ID, nullable=False),
-        sa.Column("grain", sa.String(length=5), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.Column("commits", sa.BigInteger(), nullable=False),
-        sa.Column("insertions", sa.BigInteger(), nullable=False),
-        sa.Column("deletions", sa.BigInteger(), nullable=False),
-        sa.Column("active_ms", sa.BigInteger(), nullable=False),
-        sa.Column("files", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_cells_project_id", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name="pk_cells"),
-    )
-    op.create_index("ix_cells_person_id_grain_start", "cells", ["person_id", "grain", "start"])
-    op.create_table(
-        "next_cells",
-        sa.Column("project_id", ROW_ID, nullable=False),
-        sa.Column("grain", sa.String(length=5), nullable=False),
-        sa.Column("start", sa.BigInteger(), nullable=False),
-        sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.Column("commits", sa.BigInteger(), nullable=False),
-        sa.Column("insertions", sa.BigInteger(), nullable=False),
-        sa.Column("deletions", sa.BigInteger(), nullable=False),
-        sa.Column("active_ms", sa.BigInteger(), nullable=False),
-        sa.Column("files", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["project_id"], ["projects.id"], name="fk_next_cells_project_id", ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name="pk_next_cells"),
-    )
-    op.create_index("ix_next_cells_person_id_grain_start", "next_cells", ["person_id", "grain", "start"])
+    for table in ("cells", "next_cells"):
+        _create_cells(table)
     op.create_table(
         "next_days",
         sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -350,6 +316,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "dimension", "day", "value", "person_id", name="pk_slices"),
     )
     op.create_table(
+        "slice_marks",
+        sa.Column("id", ROW_ID, nullable=False, autoincrement=True),
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("day", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_slice_marks_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_slice_marks"),
+        sa.UniqueConstraint("project_id", "day", name="uq_slice_marks_project_id_day"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
         "team_members",
         sa.Column("team_id", ROW_ID, nullable=False),
         sa.Column("person_id", ROW_ID, nullable=False),
@@ -458,6 +436,27 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+def _create_cells(table: str) -> None:
+    op.create_table(
+        table,
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("grain", sa.String(length=5), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("commits", sa.BigInteger(), nullable=False),
+        sa.Column("insertions", sa.BigInteger(), nullable=False),
+        sa.Column("deletions", sa.BigInteger(), nullable=False),
+        sa.Column("active_ms", sa.BigInteger(), nullable=False),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=f"fk_{table}_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "grain", "start", "person_id", name=f"pk_{table}"),
+    )
+    op.create_index(f"ix_{table}_person_id_grain_start", table, ["person_id", "grain", "start"])
+
+
 def downgrade() -> None:
     for table in (
         "refresh_tokens",
@@ -465,6 +464,7 @@ def downgrade() -> None:
         "grants",
         "events",
         "team_members",
+        "slice_marks",
         "slices",
         "sessions",
         "second_factors",
