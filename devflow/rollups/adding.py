@@ -42,8 +42,8 @@ def count(session: Session, new: Sequence[Counted], calendar: Calendar) -> None:
         tallies = by_hour(own, hours)
         if person_id != NOBODY:
             _add_time(tallies, _around(session, person_id, own, calendar.idle_limit_ms), own, hours, calendar)
+        changed |= tallies.keys()  # also those that become empty, and go
         _add_to_cells(session, person_id, tallies)
-        changed |= tallies.keys()
     mark(session, changed, calendar.zone)
 
 

@@ -97,7 +97,12 @@ def recounted_from(events: Iterable[Event], calendar: Calendar, vault: Vault) ->
     return dict(cells)
 
 
-SPREAD = st.integers(0, 3 * 86_400_000) | st.integers(0, 90 * MINUTE_MS)
+# Anywhere, close together, and around where hours and days begin, where many fall into one millisecond.
+SPREAD = (
+    st.integers(0, 3 * 86_400_000)
+    | st.integers(0, 90 * MINUTE_MS)
+    | st.builds(lambda hour, step: (60 * hour + 5 * step) * MINUTE_MS, st.integers(0, 6), st.integers(7, 13))
+)
 DEED = st.tuples(
     st.integers(0, 2),  # who
     st.booleans(),  # on the second device
@@ -261,6 +266,18 @@ def test_a_gap_belongs_to_the_project_of_its_earlier_event(world: World) -> None
     send_saves(world, ada, two, "2026-03-02T10:04")
     assert active(world, Grain.DAY, ada, one) == {at("2026-03-02"): 240}
     assert active(world, Grain.DAY, ada, two) == {at("2026-03-02"): 480}
+
+
+def test_an_hour_that_loses_all_it_had_goes_from_its_day_too(world: World) -> None:
+    ada = world.person("Ada")
+    one, two = world.project("one", ada), world.project("two", ada)
+    send_saves(world, ada, one, "2026-03-01T23:50")
+    send_saves(world, ada, two, "2026-03-02T00:04")
+    assert active(world, Grain.DAY, ada, one) == {at("2026-03-01"): 600, at("2026-03-02"): 240}
+    send_saves(world, ada, two, "2026-03-01T23:55")
+    for grain in (Grain.HOUR, Grain.DAY):
+        assert sum(active(world, grain, ada, one).values()) == 300
+    assert active(world, Grain.DAY, ada, two) == {at("2026-03-01"): 300, at("2026-03-02"): 240}
 
 
 def test_a_merge_is_a_commit_without_lines_and_a_further_part_is_no_commit(world: World) -> None:
