@@ -17,7 +17,7 @@ from devflow.config import Settings
 from devflow.context import Context
 from devflow.errors import DevflowError
 from devflow.rollups import verifying
-from devflow.rollups.verifying import Difference
+from devflow.rollups.differences import Difference, amounts
 
 WHOLE: Final = 0
 FLAWED: Final = 1
@@ -97,7 +97,7 @@ def verify_rollups(context: Context, is_repair: bool, is_json: bool) -> int:
         print(_as_json(difference) if is_json else difference)
         count += 1
     if not is_json:
-        what = f"{count} cells differ" if count else "every cell is what the events say"
+        what = f"{count} numbers differ" if count else "every number is what the events say"
         print(f"{what}; put right" if count and is_repair else what)
     return FLAWED if count else WHOLE
 
@@ -108,8 +108,8 @@ def _as_json(found: Difference) -> str:
         "person": found.person,
         "grain": found.key.grain,
         "start": found.key.start,
-        "stored": None if found.stored is None else verifying.amounts(found.stored),
-        "counted": None if found.counted is None else verifying.amounts(found.counted),
+        "stored": None if found.stored is None else amounts(found.stored),
+        "counted": None if found.counted is None else amounts(found.counted),
     }
     return msgspec.json.encode(told).decode()
 

@@ -17,6 +17,7 @@ from devflow.db import Database
 from devflow.ingest import Intake
 from devflow.restores import Epoch
 from devflow.rollups import Calendar
+from devflow.rollups.slicing import Slicer
 from devflow.sealed import Resealing
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Context:
     now: Callable[[], int]
     intake: Intake
     cache: Cache
+    slicer: Slicer
     resealing: Resealing = field(default_factory=Resealing)
 
     def server(self, calendar: Calendar) -> Server:
@@ -68,6 +70,7 @@ class Context:
             now=now,
             intake=Intake.of(database),
             cache=Cache(vault, _shared(settings.redis_url)),
+            slicer=Slicer(database),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from devflow.models import Workspace
 from devflow.rollups import verifying
 
 REFRESH_EVERY_S: Final = 1
+SLICE_EVERY_S: Final = 4
+SLICE_FOR_S: Final = 1
 PURGE_EVERY_S: Final = 10
 TEND_EVERY_S: Final = 30
 RESTORES_EVERY_S: Final = 60
@@ -49,6 +52,7 @@ def start(context: Context) -> BackgroundScheduler:
     )
     for job, seconds in (
         (refresh, REFRESH_EVERY_S),
+        (Modest(derive_slices), SLICE_EVERY_S),
         (change_calendar, CHANGE_EVERY_S),
         (purge, PURGE_EVERY_S),
         (tend_keys, TEND_EVERY_S),
@@ -104,6 +108,20 @@ class Patient:
             self._waits = False
 
 
+class Modest:
+    """A job that leaves the machine to others: it works a tenth of the time at most."""
+
+    def __init__(self, job: Callable[[Context], object]) -> None:
+        self._job = job
+        self._rests_until = -math.inf
+        self.__name__ = job.__name__
+
+    def __call__(self, context: Context) -> None:
+        if (began := time.monotonic()) >= self._rests_until:
+            self._job(context)
+            self._rests_until = began + 10 * (time.monotonic() - began)
+
+
 def refresh(context: Context) -> int:
     """Derive every marked day, a transaction for each few hundred; return how many."""
     total = 0
@@ -112,6 +130,14 @@ def refresh(context: Context) -> int:
     if total:
         log.info("derived days, weeks and months of %d marked days", total)
     return total
+
+
+def derive_slices(context: Context) -> int:
+    """Derive slices of marked days for a moment; return of how many days."""
+    done = context.slicer.go_on(SLICE_FOR_S)
+    if done:
+        log.info("derived types and languages of %d marked days", done)
+    return done
 
 
 def change_calendar(context: Context) -> bool:

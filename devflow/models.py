@@ -354,6 +354,7 @@ class File(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     path_key: Mapped[bytes] = mapped_column(LargeBinary(16))
     path: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    language: Mapped[int] = mapped_column(SmallInteger)  # a number of ``languages``
 
 
 _UNCLAIMED = text("person_id IS NULL AND author_key IS NOT NULL")
@@ -422,6 +423,41 @@ class _Counts:
     deletions: Mapped[int] = mapped_column(BigInteger)
     active_ms: Mapped[int] = mapped_column(BigInteger)
     files: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Slice(Base):
+    """What one person did in one project on one day, of one event type or one language of files.
+
+    ``rollups.slices`` says what ``value`` is; the other columns are as in Cell.
+    """
+
+    __tablename__ = "slices"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    dimension: Mapped[str] = mapped_column(String(8), primary_key=True)
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    value: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    events: Mapped[int] = mapped_column(BigInteger)
+    commits: Mapped[int] = mapped_column(BigInteger)
+    insertions: Mapped[int] = mapped_column(BigInteger)
+    deletions: Mapped[int] = mapped_column(BigInteger)
+    active_ms: Mapped[int] = mapped_column(BigInteger)
+    files: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SliceMark(Base):
+    """A day of a project whose slices are yet to be derived.
+
+    A new row, of another number, takes the place of one of the same day: so who counted meanwhile can tell.
+    """
+
+    __tablename__ = "slice_marks"
+    __table_args__ = (UniqueConstraint("project_id", "day"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    day: Mapped[int] = mapped_column(BigInteger)
 
 
 class Cell(_Counts, Base):

@@ -38,6 +38,7 @@ from devflow.models import (
 )
 from devflow.partitions import Partitions, month_of
 from devflow.rollups import Calendar
+from devflow.rollups.slicing import Slicer
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -226,9 +227,10 @@ class World:
         Partitions().ensure(self.database, {month_of(each) for each in timestamps}, self.now_ms)
 
     def refresh(self) -> None:
-        """Derive all marked days, as the job does."""
+        """Derive all marked days, as the jobs do."""
         while self.database.transact(rollups.refresh):
             pass
+        Slicer(self.database).go_on()
 
     def adopt(self, calendar: Calendar) -> bool:
         """Count all by this calendar, as after a start with other settings; False if it was so already."""
@@ -236,6 +238,7 @@ class World:
         self.database.transact(lambda session: rollups.want(session, self.by(session), calendar))
         while self.database.transact(rollups.advance) or not self._switch():
             self.refresh()
+        self.refresh()  # of slices
         return before != calendar
 
     def _switch(self) -> bool:

@@ -76,6 +76,7 @@ OUR_WORDS: Final = {
     "cells.grain": "a Grain",
     "next_cells.grain": "a Grain",
     "next_calendar.timezone": "checked against the known zones at the start",
+    "slices.dimension": "a Dimension",
 }
 # Binary columns that hold text, sealed; the others hold none.
 SEALED: Final = frozenset({"people.email", "files.path", "events.data"})
@@ -103,6 +104,7 @@ NO_TEXT: Final = frozenset(
         "events.files",
         "cells.files",
         "next_cells.files",
+        "slices.files",
     }
 )
 

@@ -121,7 +121,7 @@ def test_the_numbers_are_verified_and_put_right_from_the_command_line(
     }
     mended = run(tmp_path, database_url, "verify-rollups", "--repair")
     assert mended.returncode == 1
-    assert mended.stdout.endswith("Z: events 5, counted 1\n1 cells differ; put right\n")
+    assert mended.stdout.endswith("Z: events 5, counted 1\n1 numbers differ; put right\n")
     whole = run(tmp_path, database_url, "verify-rollups")
-    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "every cell is what the events say\n", "")
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "every number is what the events say\n", "")
     context.database.close()

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from devflow import db, rollups
+from devflow import db, languages, rollups
 from devflow.crypto import Vault
 from devflow.models import File
 
@@ -65,7 +65,12 @@ def _make(session: Session, vault: Vault, missing: dict[tuple[int, bytes], Named
         session,
         File,
         [
-            {"project_id": project_id, "path_key": key, "path": seal(key, path.encode())}
+            {
+                "project_id": project_id,
+                "path_key": key,
+                "path": seal(key, path.encode()),
+                "language": languages.of(path),
+            }
             for (project_id, key), (_, path) in missing.items()
         ],
         unique=("project_id", "path_key"),

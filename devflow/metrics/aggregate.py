@@ -1,8 +1,9 @@
-"""One number of a project by windows or by people, as far as the one who asks may see it.
+"""One number of a project by windows, by people or by slices, as far as the one who asks may see it.
 
 Totals are of all, for everybody who may see the project; people are told apart only where ``access``
 lets the viewer see them, and all others are one row. By hours a total would be a clock of somebody's
-day where only one other person worked: such days are left out.
+day where only one other person worked: such days are left out. By event types and languages it would
+say what that person did: such slices are one row.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from pyroaring import BitMap
 from sqlalchemy import exists
 from sqlalchemy.orm import Session
 
-from devflow import windows
+from devflow import languages, windows
 from devflow.access import Action, visible
 from devflow.errors import Invalid
 from devflow.metrics import ranges, series
@@ -32,12 +35,24 @@ from devflow.metrics.answers import (
     Reason,
     Row,
     Total,
+    Unknown,
 )
 from devflow.metrics.ranges import Range
 from devflow.metrics.series import Part, Question, Series
 from devflow.models import Person, Project, ProjectMember
 from devflow.rollups import NOBODY as NOBODYS_ID
+from devflow.rollups import TYPE_NUMBER
+from devflow.rollups.slices import NO_FILE, NOT_KEPT, SEVERAL
 from devflow.windows import SECOND_MS, Grain, Window
+
+_TYPE_NAME: Final = {number: str(kind) for kind, number in TYPE_NUMBER.items()}
+_UNKNOWN: Final[dict[int, Unknown]] = {
+    NO_FILE: "no_file",
+    NOT_KEPT: "not_kept",
+    SEVERAL: "several_languages",
+}
+_NAMELESS: Final = "?"
+"""Begins the place of a row that has no name."""
 
 Count = Callable[[Question], Series]
 
@@ -96,7 +111,7 @@ def read(by: AskAggregate, project: Project, now_ms: int, zone: ZoneInfo) -> Ask
         whole,
         span.shown if by.group_by == "hour" else whole,
     )
-    grain = Grain.DAY if by.group_by == "person" else Grain(by.group_by)
+    grain = Grain(by.group_by) if by.group_by in ranges.BY_TIME else Grain.DAY
     begun = min(windows.window(grain, now_ms, zone).end_ms, question.counted.end_ms)
     return Asked(by, project, question, span, after, begun)
 
@@ -115,10 +130,12 @@ def answer(
     asked: Asked, counted: Series, viewer: Person, people: Sequence[Seen], zone: ZoneInfo
 ) -> Aggregate:
     """The page asked for; ``people`` are those the viewer may see, and needed only to group by them."""
-    if asked.by.group_by == "person":
+    if asked.by.group_by in ranges.BY_TIME:
+        rows, total = _windows(asked, counted, viewer, zone)
+    elif asked.by.group_by == "person":
         rows, total = _people(asked, counted, people), _total(asked, counted)
     else:
-        rows, total = _windows(asked, counted, viewer, zone)
+        rows, total = _slices(asked, counted, viewer), _total(asked, counted)
     page, following = _page(asked, rows)
     return Aggregate(
         project_id=asked.project.public_id,
@@ -129,6 +146,7 @@ def answer(
         timezone=zone.key,
         version=asked.project.generation,
         freshness=Freshness(is_fresh=not counted.pending, pending_days=len(counted.pending)),
+        overlapping=_overlaps(asked.by),
         total=total,
         rows=[row for _, row in page],
         next=following,
@@ -205,6 +223,42 @@ def _people(asked: Asked, counted: Series, people: Sequence[Seen]) -> list[Place
     return rows
 
 
+def _slices(asked: Asked, counted: Series, viewer: Person) -> list[Placed]:
+    """By name; then what has none. Slices in which one other person worked alone are one row."""
+    told = [part for part in counted.parts if not _is_of_one_other(part, viewer)]
+    alone = [part for part in counted.parts if _is_of_one_other(part, viewer)]
+    rows = [_slice(asked, counted, part) for part in told]
+    if alone:
+        rows.append(_unnamed(asked, counted, _together(alone), "one_person"))
+    return sorted(
+        (each for each in rows if each[1].group is not None or each[1].value != 0),
+        key=lambda each: _by_name(each[0]),
+    )
+
+
+def _is_of_one_other(part: Part, viewer: Person) -> bool:
+    return len(set(part.people) - {viewer.id}) == 1
+
+
+def _slice(asked: Asked, counted: Series, part: Part) -> Placed:
+    if (unknown := _UNKNOWN.get(part.key)) is not None:
+        return _unnamed(asked, counted, part, unknown)
+    names = _TYPE_NAME if asked.by.group_by == "type" else languages.NAME
+    return _row(asked, counted, part, names[part.key])
+
+
+def _unnamed(asked: Asked, counted: Series, part: Part, unknown: Unknown) -> Placed:
+    _, row = _row(asked, counted, part, "")
+    return _NAMELESS + unknown, replace(row, group=None, unknown=unknown)
+
+
+def _overlaps(by: AskAggregate) -> bool:
+    """Whether an event, or a file, can stand in several rows."""
+    if by.group_by == "language":
+        return by.metric_type in ("events_count", "commits")
+    return by.metric_type == "files_changed"
+
+
 def _together(parts: Iterable[Part]) -> Part:
     """People as one. Files of several are counted once; all else adds up."""
     found, files = list(parts), BitMap()
@@ -261,7 +315,9 @@ def _page(asked: Asked, rows: Sequence[Placed]) -> tuple[Sequence[Placed], str |
 
 def _place_after(asked: Asked, rows: Sequence[Placed], after: str) -> int:
     """Where to go on; the row itself may be gone since."""
-    order = _by_person if asked.by.group_by == "person" else _by_time
+    order = _by_time if asked.by.group_by in ranges.BY_TIME else _by_person
+    if asked.by.group_by in series.SLICED:
+        order = _by_name
     return bisect_right([order(place) for place, _ in rows], order(after))
 
 
@@ -275,3 +331,8 @@ def _by_time(place: str) -> tuple[int, str]:
 def _by_person(place: str) -> tuple[int, str]:
     """By id, then the others, then nobody."""
     return (OTHERS, NOBODY).index(place) + 1 if place in (OTHERS, NOBODY) else 0, place
+
+
+def _by_name(place: str) -> tuple[int, str]:
+    """By name, then those without."""
+    return int(place.startswith(_NAMELESS)), place

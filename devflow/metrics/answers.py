@@ -19,7 +19,7 @@ _DATE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MetricType: TypeAlias = Literal[
     "events_count", "active_time", "files_changed", "commits", "insertions", "deletions"
 ]
-GroupBy: TypeAlias = Literal["hour", "day", "week", "month", "person"]
+GroupBy: TypeAlias = Literal["hour", "day", "week", "month", "person", "type", "language"]
 Form: TypeAlias = Literal["json", "csv"]
 Date = Annotated[str, Meta(pattern=f"^{_DATE}{_END}")]
 TimeRange = Annotated[str, Meta(pattern=rf"^(24h|7d|30d|90d|1y|{_DATE}\.\.{_DATE}){_END}")]
@@ -29,6 +29,11 @@ Reason: TypeAlias = Literal["being_counted", "not_derived", "not_yet", "one_pers
 """Why a number is not known: its day is yet to be derived from what came in; the server does not derive
 it at all; the window has not begun; it is finer than a day, and of one other person alone; the
 work is of people who do not report to this server, so how long it took nobody knows."""
+
+Unknown: TypeAlias = Literal["no_file", "not_kept", "one_person", "several_languages"]
+"""Why a row has no type or language: its events are about no file; retention deleted them before anybody
+told them apart; in each of several types or languages one other person worked alone, and these are added
+up; or it is the time and the lines of events about files of several languages, which nobody could divide."""
 
 OTHERS: Final = "others"
 """Stands where a person would: the people, known here, whom the viewer may not see, added up."""
@@ -67,20 +72,22 @@ class Freshness(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Total(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Of the whole range, not of the page. Of ``files_changed`` it is less than the rows add up to."""
+    """Of the whole range, not of the page."""
 
     value: int | None
     reason: Reason | UnsetType = UNSET
 
 
 class Row(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One window, or one person.
+    """One window, one person, one event type, or one language of files.
 
     ``group`` is the window by name (2026-11-19T15:00+01:00, 2026-11-19, 2026-W47, 2026-11), with its
-    ``start`` and ``end``; or the person's id, with the ``name``; or ``others``, or ``nobody``.
+    ``start`` and ``end``; or the person's id, with the ``name``; or ``others``, or ``nobody``; or the type or
+    the language, null where there is none: ``unknown`` says why.
     """
 
-    group: str
+    group: str | None
+    unknown: Unknown | UnsetType = UNSET
     name: str | UnsetType = UNSET
     start: int | UnsetType = UNSET
     end: int | UnsetType = UNSET
@@ -90,11 +97,12 @@ class Row(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True)
 
 
 class Aggregate(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A number of one project by windows or by people.
+    """A number of one project by windows, by people, by event types or by languages of files.
 
     Windows are whole, so ``start`` to ``end`` can be wider than what was asked for. ``active_time`` is in
-    seconds. ``version`` moves whenever a number of the project may have changed. ``next`` is the
-    ``cursor`` of the next page, null on the last one.
+    seconds. ``version`` moves whenever a number of the project may have changed. Where ``overlapping``,
+    an event or a file can stand in several rows, which then add up to more than the ``total``. ``next`` is
+    the ``cursor`` of the next page, null on the last one.
     """
 
     project_id: UUID
@@ -105,6 +113,7 @@ class Aggregate(Struct, frozen=True, kw_only=True, rename="camel"):
     timezone: str
     version: int
     freshness: Freshness
+    overlapping: bool
     total: Total
     rows: list[Row]
     next: str | None

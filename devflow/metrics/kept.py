@@ -50,4 +50,6 @@ def _written(span: Window | None) -> str:
 
 def _windows(asked: Question) -> int:
     """About how many windows are to be read."""
+    if asked.group_by in series.SLICED:
+        return (asked.span.end_ms - asked.span.start_ms) // _ABOUT_MS[Grain.DAY]
     return sum((span.end_ms - span.start_ms) // _ABOUT_MS[grain] for grain, span in asked.covered)

@@ -29,9 +29,13 @@ MOST_DAYS: Final = {
     "week": 36_525,
     "month": 36_525,
     "person": 36_525,
+    "type": 366,
+    "language": 366,
     "team": 366,
 }
 """Of one question, by what it groups by: a few thousand rows at most."""
+BY_TIME: Final = frozenset(Grain)
+"""Groups that are windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def spans(grain: Grain, first: date, last: date, zone: ZoneInfo) -> tuple[Window
 
 def covered(group_by: str, days: Range, zone: ZoneInfo) -> tuple[tuple[Grain, Window], ...]:
     """Which windows to read: one row's each, or as few as can be where a range is one."""
-    if group_by == "person":
+    if group_by not in BY_TIME:
         return cover(days.first, days.last, zone)
     found = spans(Grain(group_by), days.first, days.last, zone)
     return ((Grain(group_by), Window(found[0].start_ms, found[-1].end_ms)),)

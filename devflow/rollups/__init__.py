@@ -2,7 +2,7 @@
 
 Hour cells are exact at once, in the transaction that changed the events: an upload adds to them
 (``count``), everything else counts them anew (``recount``). Larger windows follow from hour cells;
-``refresh`` derives them where either left a mark.
+``refresh`` derives them where either left a mark, and leaves one where slices are to follow (``slicing``).
 
 Cells outlive the events they were counted from. An hour that would need events from before
 ``Workspace.events_since`` is closed: nothing counts it anew, whoever asks.

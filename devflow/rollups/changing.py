@@ -23,6 +23,7 @@ from devflow import audit, db, windows
 from devflow.audit import Act, Actor
 from devflow.db import UNSEEN, Lock
 from devflow.models import Cell, Event, Mark, NextCalendar, NextCell, NextDay, Person, Project, Workspace
+from devflow.rollups import slices, slicing
 from devflow.rollups.calendars import in_force
 from devflow.rollups.cells import Cells, note_days
 from devflow.rollups.larger import derive
@@ -278,6 +279,8 @@ def _come_into_force(session: Session, by: Actor, change: NextCalendar) -> None:
     session.execute(delete(Mark))
     session.execute(delete(Cell))
     session.execute(insert(Cell).from_select(_COLUMNS, select(NextCell.__table__)))
+    slices.forget_other_days(session, now.zone)
+    slicing.mark_all(session)
     workspace.timezone, workspace.idle_limit_ms = change.timezone, change.idle_limit_ms
     if change.open_from != ALL_OPEN:
         # So that a later upload does not open an hour again: the new zone's may be cut elsewhere.

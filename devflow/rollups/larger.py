@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from devflow import windows
 from devflow.db import Lock, lock, ranges
 from devflow.models import Cell, Mark, NextCalendar
+from devflow.rollups import slicing
 from devflow.rollups.calendars import in_force
 from devflow.rollups.cells import Cells, insert_cells, move_generations, note_days
 from devflow.rollups.tallies import Tally
@@ -36,6 +37,7 @@ def refresh(session: Session, limit: int = 500) -> int:
     session.execute(delete(Mark).where(Mark.project_id == project_id, Mark.day.in_(days)))
     for grain in (Grain.DAY, Grain.WEEK, Grain.MONTH):
         derive(session, project_id, grain, sorted({windows.window(grain, day, zone) for day in days}))
+    slicing.mark(session, project_id, days)
     if session.scalar(select(NextCalendar.id)) is not None:
         note_days(session, project_id, days)
     move_generations(session, [project_id])

@@ -1,80 +1,44 @@
-"""The proof of the cells: a recount from the events, what differs from it, and putting that right.
+"""The proof of cells and slices: a recount from the events, what differs from it, and putting that right.
 
 Reading takes one view of the database for each part, in which events and cells belong together,
 so that nobody waits. Only a repair takes what an upload would hold, a part a transaction. Closed
-hours cannot be counted anew: they are only held against the larger windows that follow from them.
+hours cannot be counted anew: they are only held against the larger windows that follow from them,
+and slices of such days not at all.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-from uuid import UUID
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from devflow import audit, db, windows
 from devflow.active_time import active_ms
 from devflow.audit import Act, Actor
 from devflow.db import Database, Lock
-from devflow.models import Cell, Event, Mark, Person, Project, Workspace
+from devflow.models import Cell, Event, Mark, Person, Project, Slice, SliceMark, Workspace
+from devflow.rollups import slices
 from devflow.rollups.calendars import in_force
 from devflow.rollups.cells import mark
+from devflow.rollups.differences import Difference, Key, SliceKey, counts, differences
 from devflow.rollups.larger import refresh
 from devflow.rollups.recounting import COUNTED, open_from_of, recount_hours, recount_nobodys_hours
+from devflow.rollups.slicing import Piece, Slicer, pieces
+from devflow.rollups.slicing import mark as mark_slices
 from devflow.rollups.tallies import NOBODY, Calendar, Tally, by_hour
 from devflow.windows import Grain, Window
 
 PART: Final = 2_000
 """Events, and hour cells, that are looked at in one view: memory stays flat however many there are."""
 _FOR_EVER: Final = 1 << 62
+_LONGEST_DAY_MS: Final = 25 * windows.HOUR_MS
 _LARGER: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH)
-
-
-class Key(NamedTuple):
-    """Which cell."""
-
-    project_id: int
-    grain: Grain
-    start: int
-    person_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A cell that is not what was counted; None for one that is not there, or should not be."""
-
-    key: Key
-    project: UUID
-    person: UUID | None  # None for nobody known here
-    stored: Tally | None
-    counted: Tally | None
-
-    def __str__(self) -> str:
-        """``project P person Q hour 2026-11-19T14:00:00Z: events 3, counted 2``."""
-        start = datetime.fromtimestamp(self.key.start / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        person = self.person or ("nobody" if self.key.person_id == NOBODY else "unknown")
-        return f"project {self.project} person {person} {self.key.grain} {start}: {self._what()}"
-
-    def _what(self) -> str:
-        if self.stored is None:
-            return "missing"
-        if self.counted is None:
-            return "should not be"
-        stored, counted = amounts(self.stored), amounts(self.counted)
-        wrong = [
-            f"{name} {amount}, counted {counted[name]}"
-            for name, amount in stored.items()
-            if amount != counted[name]
-        ]
-        return "; ".join(wrong) or f"of {counted['files']} files others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +61,10 @@ class Whose:
 
 
 def verify(database: Database, repair: Actor | None = None) -> Iterator[Difference]:
-    """Each cell that differs, hours first; with ``repair`` in its name, each part is put right and committed.
+    """Each number that differs, hours first; with ``repair`` in its name, each part is put right at once.
 
-    Larger windows are held against the hour cells that are stored, except where a mark says that
-    they are still to be derived.
+    Larger windows are held against the hour cells that are stored, slices against events, except
+    where a mark says that they are still to be derived.
     """
     with database.reading() as session:
         everybody = _everybody(session)
@@ -118,39 +82,31 @@ def verify(database: Database, repair: Actor | None = None) -> Iterator[Differen
             at = end
     if repair is not None:
         _refresh(database)
+    for piece in _days(database):
+        yield from _verify_slices(database, piece, repair)
+    if repair is not None:
+        Slicer(database).go_on()
         database.transact(lambda session: _note_repaired(session, repair))
-
-
-def amounts(tally: Tally) -> dict[str, int]:
-    """What the cell says, of the files how many."""
-    return {
-        "events": tally.events,
-        "commits": tally.commits,
-        "insertions": tally.insertions,
-        "deletions": tally.deletions,
-        "activeMs": tally.active_ms,
-        "files": len(tally.files),
-    }
 
 
 def sample(
     database: Database, chance: random.Random, now: Callable[[], float] = time.monotonic, for_s: float = 5
 ) -> list[Difference]:
-    """The cells that differ among those of somebody, and of a project, picked by chance for a while."""
+    """What differs among the numbers of somebody, and of a project, picked by chance for a while."""
     with database.reading() as session:
         everybody = _everybody(session)
         project_ids = session.scalars(select(Project.id)).all()
-    found: dict[Key, Difference] = {}
+    found: dict[Key | SliceKey, Difference] = {}
     deadline = now() + for_s
     for _ in range(_PICKS):
         if not everybody or not project_ids or now() > deadline:
             break
         whose, project_id = chance.choice(everybody), chance.choice(project_ids)
+        at = _instant(database, Cell.project_id == project_id, chance)
         picked = [
             *_verify_hours(database, whose, _instant(database, whose.hours, chance), None),
-            *_verify_larger(
-                database, project_id, _instant(database, Cell.project_id == project_id, chance), None
-            ),
+            *_verify_larger(database, project_id, at, None),
+            *_verify_slices(database, Piece(project_id, [at]), None),
         ]
         found.update((difference.key, difference) for difference in picked)
     return list(found.values())
@@ -165,7 +121,7 @@ def note_sample(session: Session, by: Actor, wrong: Sequence[Difference]) -> Non
     workspace.rollups_examined_at = by.now_ms
     workspace.rollups_wrong = max(workspace.rollups_wrong, len(wrong))
     if wrong:
-        audit.record(session, by, Act.ROLLUPS_WRONG, **_counts(wrong))
+        audit.record(session, by, Act.ROLLUPS_WRONG, **counts(wrong))
 
 
 def _note_repaired(session: Session, by: Actor) -> None:
@@ -246,7 +202,7 @@ def _compare_hours(
     stored = session.execute(
         select(Cell.__table__).where(whose.hours, Cell.start >= part.start_ms, Cell.start < part.end_ms)
     )
-    return _differences(
+    return differences(
         session,
         {
             Key(row.project_id, Grain.HOUR, row.start, row.person_id): Tally.of(row)
@@ -336,7 +292,7 @@ def _compare_larger(session: Session, project_id: int, month: Window, zone: Zone
         begin = windows.window(key.grain, key.start, zone).start_ms
         return span.start_ms <= key.start < span.end_ms and (key.grain, begin) not in pending
 
-    return _differences(
+    return differences(
         session,
         {key: tally for key, tally in stored.items() if is_meant(key)},
         {key: tally for key, tally in counted.items() if is_meant(key)},
@@ -352,39 +308,91 @@ def _repair_larger(session: Session, by: Actor, wrong: Sequence[Difference]) -> 
     _record(session, by, wrong)
 
 
-# Both
+# Slices
 
 
-def _differences(session: Session, stored: dict[Key, Tally], counted: dict[Key, Tally]) -> list[Difference]:
-    wrong = sorted(key for key in stored.keys() | counted.keys() if stored.get(key) != counted.get(key))
-    if not wrong:
+def _days(database: Database) -> list[Piece]:
+    """All days that have cells or slices."""
+    cells = select(Cell.project_id, Cell.start.label("day"), Cell.events).where(Cell.grain == Grain.DAY)
+    both = union_all(cells, select(Slice.project_id, Slice.day, literal(0))).subquery()
+    days = select(both.c.project_id, both.c.day, func.sum(both.c.events)).group_by(
+        both.c.project_id, both.c.day
+    )
+    with database.reading() as session:
+        rows = session.execute(days.order_by(both.c.project_id, both.c.day))
+        return list(pieces((project_id, day, int(events)) for project_id, day, events in rows))
+
+
+def _verify_slices(database: Database, piece: Piece, repair: Actor | None) -> list[Difference]:
+    with database.reading() as session:
+        found = _compare_slices(session, piece)
+    if found and repair is not None:
+        database.transact(lambda writing: _repair_slices(writing, repair, found))
+    return found
+
+
+def _compare_slices(session: Session, piece: Piece) -> list[Difference]:
+    calendar, project_id = in_force(session), piece.project_id
+    days = sorted({windows.window(Grain.DAY, at, calendar.zone) for at in piece.days})
+    left_out = slices.incomplete(session, days, calendar) | _waiting(session, project_id, days, calendar)
+    days = [day for day in days if day.start_ms not in left_out]
+    if not days:
         return []
-    projects = _public_ids(session, Project, {key.project_id for key in wrong})
-    people = _public_ids(session, Person, {key.person_id for key in wrong})
-    return [
-        Difference(
-            key, projects[key.project_id], people.get(key.person_id), stored.get(key), counted.get(key)
-        )
-        for key in wrong
-    ]
+    counted = slices.count(session, project_id, days, calendar)
+    # Whatever lies between the days, too: no window begins there.
+    spans = [and_(Slice.day >= day.start_ms, Slice.day < day.end_ms) for day in days]
+    rows = session.execute(select(Slice.__table__).where(Slice.project_id == project_id, or_(*spans)))
+    return differences(
+        session,
+        {
+            SliceKey(project_id, row.day, row.person_id, row.dimension, row.value): Tally.of(row)
+            for row in rows
+        },
+        {
+            SliceKey(project_id, key.day, key.person_id, key.dimension, key.value): tally
+            for key, tally in counted.items()
+        },
+    )
 
 
-def _public_ids(session: Session, kind: type[Project | Person], ids: Iterable[int]) -> dict[int, UUID]:
-    found = session.execute(select(kind.id, kind.public_id).where(kind.id.in_(ids)))
-    return {row.id: row.public_id for row in found}
+def _waiting(session: Session, project_id: int, days: Sequence[Window], calendar: Calendar) -> set[int]:
+    """The starts of days whose slices are yet to be derived, by a mark of their own or of the day before."""
+    low = days[0].start_ms - _LONGEST_DAY_MS
+    marked = (
+        select(table.day).where(table.project_id == project_id, table.day >= low, table.day < days[-1].end_ms)
+        for table in (Mark, SliceMark)
+    )
+    marks = [windows.window(Grain.DAY, day, calendar.zone) for day in session.scalars(union_all(*marked))]
+    return {day.start_ms for day in slices.reached(marks, calendar)}
+
+
+def _repair_slices(session: Session, by: Actor, wrong: Sequence[Difference]) -> None:
+    """Mark the days anew; what lies where no day begins is deleted here."""
+    db.lock(session, Lock.RETENTION, shared=True)
+    project_ids = {each.key.project_id for each in wrong}
+    db.lock(session, Lock.LARGER_WINDOWS, project_ids)
+    zone = in_force(session).zone
+    for each in wrong:
+        if each.counted is None:
+            which = (getattr(Slice, name) == value for name, value in each.key.columns().items())
+            session.execute(delete(Slice).where(*which))
+    for project_id in sorted(project_ids):
+        starts = (each.key.start for each in wrong if each.key.project_id == project_id)
+        days = {windows.window(Grain.DAY, start, zone).start_ms for start in starts}
+        mark_slices(session, project_id, sorted(days))
+    _record(session, by, wrong)
+
+
+# All
 
 
 def _delete(session: Session, wrong: Iterable[Difference]) -> None:
     """Cells that should not be: where no window begins, no other count would find them."""
     for each in wrong:
         if each.counted is None:
-            which = (getattr(Cell, name) == value for name, value in each.key._asdict().items())
+            which = (getattr(Cell, name) == value for name, value in each.key.columns().items())
             session.execute(delete(Cell).where(*which))
 
 
 def _record(session: Session, by: Actor, wrong: Sequence[Difference]) -> None:
-    audit.record(session, by, Act.ROLLUPS_REPAIRED, **_counts(wrong))
-
-
-def _counts(wrong: Sequence[Difference]) -> dict[str, Any]:
-    return {"cells": len(wrong), "projects": dict(Counter(str(each.project) for each in wrong))}
+    audit.record(session, by, Act.ROLLUPS_REPAIRED, **counts(wrong))

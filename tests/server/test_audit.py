@@ -26,6 +26,7 @@ from devflow.context import Context
 from devflow.errors import Invalid
 from devflow.models import AuditEntry, Person, Role, Workspace
 from devflow.restores import Epoch
+from devflow.rollups.slicing import Slicer
 from tests.build import NOW_MS, Member, World, saved
 
 SERVER_ID: Final = UUID(int=7)
@@ -503,6 +504,7 @@ def context_of(world: World, now_ms: int) -> Context:
         lambda: now_ms,
         world.intake,
         Cache(world.vault),
+        Slicer(world.database),
     )
 
 

@@ -35,6 +35,7 @@ from devflow.models import (
     RefreshToken,
     Role,
     SecondFactor,
+    Slice,
     TeamMember,
 )
 from devflow.rollups import Calendar
@@ -75,7 +76,8 @@ def erase(world: World, admin: Member, member: Member) -> None:
 
 def cells(world: World) -> list[Any]:
     with world.reading() as session:
-        return sorted(tuple(row) for row in session.execute(select(Cell.__table__)))
+        rows = (session.execute(select(table.__table__)) for table in (Cell, Slice))
+        return [sorted(tuple(row) for row in some) for some in rows]
 
 
 def events(world: World) -> Sequence[Event]:

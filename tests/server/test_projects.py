@@ -22,10 +22,12 @@ from devflow.models import (
     Project,
     ProjectMember,
     Role,
+    Slice,
     Team,
     TeamMember,
 )
 from devflow.wire import ErrorCode
+from tests import slicing
 from tests.build import HOUR_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_concurrency import wait_for_a_lock
 from tests.server.test_groups import act, someone
@@ -149,12 +151,13 @@ def test_a_deleted_project_takes_its_own_along_in_steps_and_nothing_else(world: 
         world.refresh()
         with world.reading() as session:
             assert stored(session) == recounted(session, world.calendar, world.vault)
+            slicing.check_they_add_up(session)
     assert steps == 6 + 3 + 1  # events, files, and the rest
 
     assert kept(world, borea) == before
     with world.reading() as session:
         assert session.scalars(select(Project.name)).all() == ["borea"]
-        for table in (Event, File, Cell, Mark, ProjectMember, Link):
+        for table in (Event, File, Cell, Slice, Mark, ProjectMember, Link):
             assert set(session.scalars(select(table.project_id))) <= {borea.id}
         assert session.scalar(select(func.count()).select_from(Person)) == 3
         assert session.scalar(select(func.count()).select_from(Device)) == 3
@@ -238,7 +241,7 @@ def test_an_upload_that_began_before_the_deletion_is_emptied_too(world: World) -
         with world.database.writing() as upload:
             # It was let in before, and now does what comes first: its files, which hold the project.
             delete(world, ada, atlas.public_id, "atlas")
-            upload.add(File(project_id=atlas.id, path_key=bytes(16), path=b""))
+            upload.add(File(project_id=atlas.id, path_key=bytes(16), path=b"", language=1))
             upload.flush()
             emptied = pool.submit(purge, world)
             wait_for_a_lock(world)

@@ -20,11 +20,12 @@ from devflow.accounts import people
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import authors
-from devflow.models import AuditEntry, Cell, Event, Mark, PersonAuthor, Project, Role, Workspace
+from devflow.models import AuditEntry, Cell, Event, Mark, PersonAuthor, Project, Role, Slice, Workspace
 from devflow.retention import Going
 from devflow.rollups import Calendar
 from devflow.windows import Grain, window
 from devflow.wire import ErrorCode
+from tests import slicing
 from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_rollups import Key, Plain, recounted_from, stored
 
@@ -285,6 +286,7 @@ def test_after_retention_every_cell_equals_the_recount_with_all_events_that_were
     with world.reading() as session:
         ever = archive | {event.event_id: event for event in session.scalars(select(Event))}
         assert stored(session) == recounted_from(ever.values(), world.calendar, world.vault)
+        slicing.check_they_add_up(session)
 
 
 def _cast(world: World) -> tuple[list[Member], list[Project]]:
@@ -299,7 +301,7 @@ def _cast(world: World) -> tuple[list[Member], list[Project]]:
 
 def _clear(world: World) -> None:
     with world.database.writing() as session:
-        for table in (Cell, Mark, Event):
+        for table in (Cell, Slice, Mark, Event):
             session.execute(delete(table))
         _forget_told(session, world)
         session.execute(update(Workspace).values(retention_days=None, events_since=0))
@@ -490,3 +492,4 @@ def test_uploads_claims_and_a_run_at_once_lose_no_number(world: World) -> None:
         assert (session.scalar(select(func.min(Event.timestamp))) or edge) >= edge
         ever = archive | {event.event_id: event for event in session.scalars(select(Event))}
         assert stored(session) == recounted_from(ever.values(), world.calendar, world.vault)
+        slicing.check_they_add_up(session)

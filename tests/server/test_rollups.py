@@ -24,10 +24,11 @@ from sqlalchemy.orm import Session
 from devflow import rollups, wire
 from devflow.crypto import Vault
 from devflow.ingest.rows import DATA
-from devflow.models import Cell, Event, Mark, Project
+from devflow.models import Cell, Event, Mark, Project, Slice
 from devflow.rollups import NOBODY, Calendar
 from devflow.rollups.verifying import verify
 from devflow.windows import Grain, window
+from tests import slicing
 from tests.build import DAY_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, merge, more_files, saved
 
 Key = tuple[int, str, int, int]
@@ -159,6 +160,7 @@ def test_cells_equal_a_recount_whatever_comes_late_twice_or_in_any_order(
     world.refresh()
     with world.reading() as session:
         assert stored(session) == recounted(session, world.calendar, world.vault)
+        assert slicing.stored(session) == slicing.recounted(session, world.calendar)
         assert session.scalar(select(Mark)) is None
     if zone == "Australia/Lord_Howe":  # one is enough
         assert list(verify(world.database)) == []
@@ -191,7 +193,7 @@ def _cast(world: World) -> tuple[list[Member], list[Member], list[Project]]:
 
 def _clear(world: World) -> None:
     with world.database.writing() as session:
-        for table in (Cell, Mark, Event):
+        for table in (Cell, Slice, Mark, Event):
             session.execute(delete(table))
 
 
@@ -200,7 +202,7 @@ def _deed(kind: str, path: str, members: list[Member], who: int) -> wire.EventDa
         case "saved":
             return saved(path)
         case "own commit":
-            return commit(members[who].author, path, insertions=3, deletions=1)
+            return commit(members[who].author, path, "z.css", insertions=3, deletions=1)
         case "other's commit":
             return commit(members[(who + 1) % 3].author, path, insertions=5)
         case "merge":

@@ -41,6 +41,7 @@ NOT_SEALED = {
     "events.author_key": "a keyed hash",
     "events.files": "row numbers",
     "cells.files": "row numbers",
+    "slices.files": "row numbers",
     "next_cells.files": "row numbers",
     "kept_answers.key": "the hash of a question",
     "kept_answers.value": "numbers, under our signature",

@@ -9,15 +9,18 @@ from uuid import UUID
 
 import pytest
 from pyroaring import BitMap
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from devflow import jobs, retention, wire
 from devflow.audit import Act
-from devflow.models import AuditEntry, Cell, Event, Mark, Project, Workspace
+from devflow.models import AuditEntry, Cell, Event, Mark, Project, Slice, SliceMark, Workspace
 from devflow.rollups import verifying
-from devflow.rollups.verifying import Difference, verify
+from devflow.rollups.differences import Difference
+from devflow.rollups.slices import Dimension
+from devflow.rollups.verifying import verify
 from devflow.windows import Grain
+from tests import slicing
 from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
 from tests.server.test_audit import context_of
 from tests.server.test_rollups import stored
@@ -106,6 +109,46 @@ def test_each_way_to_break_a_cell_is_found_named_and_put_right(world: World, gra
             assert set(json.loads(last.detail)) == {"cells", "projects"}
             assert list(json.loads(last.detail)["projects"]) == [str(one.public_id)]
         assert list(verify(world.database)) == []
+
+
+@pytest.mark.parametrize("dimension", Dimension)
+def test_each_way_to_break_a_slice_is_found_named_and_put_right(world: World, dimension: str) -> None:
+    ada, one = working(world)
+    name = {"type": "git.commit", "language": "Python"}[dimension]
+    with world.reading() as session:
+        whole = slicing.stored(session)
+        its = select(Slice).filter_by(person_id=ada.id, dimension=dimension).order_by(Slice.day.desc())
+        row = next(each for each in session.scalars(its) if each.insertions == 3)
+        columns = {column.key: getattr(row, column.key) for column in Slice.__table__.columns}
+    own = and_(*(getattr(Slice, key.name) == columns[key.name] for key in Slice.__table__.primary_key))
+    ways: dict[str, Any] = {
+        f"{name} insertions 9, counted 3": update(Slice).where(own).values(insertions=9),
+        f"{name} missing": delete(Slice).where(own),
+        "99 should not be": insert(Slice).values(columns | {"value": 99}),
+        f"{name} should not be": insert(Slice).values(columns | {"day": row.day + 1}),
+    }
+    for what, wrong in ways.items():
+        with world.database.writing() as session:
+            session.execute(wrong)
+        found = list(verify(world.database))
+        assert len(found) == 1, what
+        told = str(found[0]).split()
+        assert told[:7] == f"project {one.public_id} person {ada.public_id} day of {dimension}".split()
+        assert " ".join([told[7], *told[9:]]) == what
+        assert [str(each) for each in repaired(world)] == [str(found[0])]
+        with world.reading() as session:
+            assert slicing.stored(session) == whole, what
+            assert session.scalar(select(SliceMark)) is None
+        assert list(verify(world.database)) == []
+
+
+def test_slices_that_are_marked_or_follow_a_day_that_is_are_no_difference(world: World) -> None:
+    _, one = working(world)
+    with world.database.writing() as session:
+        session.execute(update(Slice).values(events=9))
+        for day in session.scalars(select(Slice.day).distinct()).all():
+            session.add(SliceMark(project_id=one.id, day=day - DAY_MS))
+    assert list(verify(world.database)) == []
 
 
 def test_what_nobody_known_did_and_a_cell_of_a_person_there_never_was_are_checked_too(world: World) -> None:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, select, update
 from werkzeug.test import TestResponse
 
-from devflow import receipts, rollups
+from devflow import languages, receipts, rollups, wire
 from devflow.audit import Act
 from devflow.cache import Cache, Server
 from devflow.cache.shared import Shared
@@ -43,13 +43,16 @@ from devflow.models import (
     TeamMember,
 )
 from devflow.windows import Grain, Window
-from tests import build, town, valkey
-from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, saved
+from tests import build, slicing, town, valkey
+from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, STRANGER, Member, World, commit, merge, saved
 from tests.clock import Clock
 from tests.valkey import Valkey
 
 TODAY = date(2026, 11, 19)
 ZONE = ZoneInfo("Europe/Berlin")
+TYPES = {number: str(kind) for kind, number in rollups.TYPE_NUMBER.items()}
+UNKNOWN = {slicing.NO_FILE: "no_file", slicing.SEVERAL: "several_languages"}
+NAMELESS = {*UNKNOWN.values(), "one_person"}
 METRICS = ("events_count", "active_time", "files_changed", "commits", "insertions", "deletions")
 
 
@@ -157,6 +160,7 @@ deeds = st.lists(
     ),
     max_size=25,
 )
+PATHS = (("0.py",), ("1.py", "1.ts"), ("2.md",), ("3",))
 _turns = itertools.count(1)
 
 
@@ -178,23 +182,24 @@ def test_numbers_equal_a_plain_sum_over_the_events_by_any_grouping_and_form(
         world.team(f"red{turn}", {people["sue"]: Role.LEAD, people["dan"]: Role.DEVELOPER})
     for name, steps, kind, number in done:
         who = people[name]
-        author = who.author if kind == "commit" else STRANGER
-        data = saved(f"{number}.py") if kind == "save" else commit(author, f"{number}.py", insertions=number)
+        author, paths = who.author if kind == "commit" else STRANGER, PATHS[number]
+        data = saved(paths[0]) if kind == "save" else commit(author, *paths, insertions=number)
         world.report(who, project, (NOW_MS - steps * 5 * MINUTE_MS, data))
     world.refresh()
     seen = {people["sue"]} | ({people["dan"]} if led else set())
     for metric in ("events_count", "active_time", "files_changed"):
-        for group in ("hour", "day", "week", "month", "person"):
+        for group in get_args(GroupBy):
             address = aggregate(project, metricType=metric, groupBy=group, timeRange="7d")
             answer = office.json(people["sue"], address)
-            told = {row["group"]: row["value"] for row in answer["rows"]}
+            told = {row["group"] or row["unknown"]: row["value"] for row in answer["rows"]}
             expected, total = plainly(office, project, metric, group, people["sue"], seen)
             assert {name: value for name, value in told.items() if name in expected} == expected
             # Of the hours of today that have not begun nothing is known.
             assert set(told.values()) - set(expected.values()) <= ({0, None} if group == "hour" else {0})
             assert answer["total"]["value"] == total
             assert as_table(office.ask(people["sue"], address, Accept="text/csv")) == [
-                (row["group"], "" if row["value"] is None else str(row["value"])) for row in answer["rows"]
+                (row["group"] or "", "" if row["value"] is None else str(row["value"]))
+                for row in answer["rows"]
             ]
 
 
@@ -220,6 +225,8 @@ def plainly(
 ) -> tuple[dict[str, int | None], int | None]:
     """What is to be told of each group with anything in it, and of all, an event and a gap at a time."""
     did = list(deeds_of(office, project, 6))
+    if group in ("type", "language"):
+        return sliced(office, project, metric, group, viewer), amount(did, metric)
     groups: dict[str, list[Did]] = {}
     for each in did:
         groups.setdefault(name_of(each, group, seen), []).append(each)
@@ -234,6 +241,36 @@ def plainly(
         starts = [hour for day in lonely for hour in hours_of(day)]
         told |= dict.fromkeys((label(start, Grain.HOUR) for start in starts if start <= NOW_MS), None)
     return told, total
+
+
+def sliced(
+    office: Office, project: Project, metric: str, group: str, viewer: Member
+) -> dict[str, int | None]:
+    """What is to be told of each type or language; those of one other person are one."""
+    groups: dict[str, list[tuple[int, slicing.Plain]]] = {}
+    with office.world.reading() as session:
+        found = slicing.recounted(session, office.world.calendar)
+    for (project_id, dimension, day, value, person), plain in found.items():
+        if (project_id, dimension) == (project.id, group) and day >= start_of(TODAY - timedelta(days=6)):
+            name = UNKNOWN.get(value) or (TYPES if group == "type" else languages.NAME)[value]
+            groups.setdefault(name, []).append((person, plain))
+    told: dict[str, list[tuple[int, slicing.Plain]]] = {}
+    for name, parts in groups.items():
+        is_alone = len({person for person, _ in parts} - {0, viewer.id}) == 1
+        told.setdefault("one_person" if is_alone else name, []).extend(parts)
+    values = {name: sliced_amount(parts, metric) for name, parts in told.items()}
+    return {name: value for name, value in values.items() if value != 0 or name not in NAMELESS}
+
+
+def sliced_amount(parts: list[tuple[int, slicing.Plain]], metric: str) -> int | None:
+    match metric:
+        case "events_count":
+            return sum(plain.events for _, plain in parts)
+        case "files_changed":
+            return len(set[int]().union(*(plain.files for _, plain in parts)))
+        case _:
+            is_known = any(person for person, _ in parts)
+            return sum(plain.active_ms for _, plain in parts) // 1_000 if is_known else None
 
 
 def deeds_of(office: Office, project: Project, days: int) -> Iterator[Did]:
@@ -307,6 +344,7 @@ def test_who_may_not_see_the_project_learns_nothing_of_it(office: Office, crew: 
     addresses = (
         crew.aggregate(),
         crew.aggregate(groupBy="person", format="csv"),
+        crew.aggregate(groupBy="language"),
         f"/projects/{crew.atlas.public_id}/status",
     )
     for address in addresses:
@@ -349,6 +387,92 @@ def test_files_of_the_others_are_united_and_not_added(office: Office, crew: Crew
     address = crew.aggregate(groupBy="person", timeRange="7d", metricType="files_changed")
     assert office.values(crew.ada, address) == {"others": 5, "nobody": 1}
     assert office.json(crew.ada, address)["total"] == {"value": 6}
+
+
+def test_a_type_or_language_of_one_other_person_alone_has_no_row_of_its_own(
+    office: Office, crew: Crew
+) -> None:
+    day = NOW_MS - 5 * HOUR_MS
+    for who, *paths in ((crew.sue, "a.py", "b.py", "s.ts"), (crew.dan, "a.py", "d.md"), (crew.lea, "l.go")):
+        deeds = [(day + number * MINUTE_MS, saved(path)) for number, path in enumerate(paths)]
+        office.world.report(who, crew.atlas, *deeds)
+    office.world.report(crew.lea, crew.atlas, (day, commit(STRANGER, "x.rs")), (day, merge(crew.lea.author)))
+    office.world.refresh()
+    told = {
+        name: sliced_rows(office, getattr(crew, name), crew.aggregate(groupBy="language", timeRange="7d"))
+        for name in ("sue", "dan", "lea", "max", "ada")
+    }
+    all_of_one = {"Python": 3, "Rust": 1, "one_person": 4}
+    assert told == {
+        "sue": {"Rust": 1, "TypeScript": 1, "one_person": 6},
+        "dan": {"Markdown": 1, "Rust": 1, "one_person": 6},
+        "lea": {"Go": 1, "Python": 3, "Rust": 1, "no_file": 1, "one_person": 2},
+        "max": all_of_one,
+        "ada": all_of_one,
+    }
+    by_type = crew.aggregate(groupBy="type", timeRange="7d")
+    assert sliced_rows(office, crew.ada, by_type) == {"file.saved": 6, "git.commit": 1, "one_person": 1}
+    assert sliced_rows(office, crew.lea, by_type) == {"file.saved": 6, "git.commit": 1, "git.merge": 1}
+    assert office.receipts() == []
+
+
+def test_files_of_languages_of_one_other_person_are_united(office: Office, crew: Crew) -> None:
+    office.world.report(crew.sue, crew.atlas, *((NOW_MS - n, saved(f"{n % 2}.py")) for n in range(4)))
+    office.world.report(crew.sue, crew.atlas, (NOW_MS, commit(crew.sue.author, "0.py", "x.ts")))
+    office.world.refresh()
+    for group in ("type", "language"):
+        address = crew.aggregate(groupBy=group, metricType="files_changed", timeRange="7d")
+        assert sliced_rows(office, crew.ada, address) == {"one_person": 3}
+    assert sliced_rows(office, crew.sue, address) == {"Python": 2, "TypeScript": 1}
+
+
+def test_what_has_no_language_is_told_without_one_and_why(office: Office, crew: Crew) -> None:
+    day = NOW_MS - 5 * HOUR_MS
+    author = crew.sue.author
+    deeds: list[wire.EventData] = [
+        commit(author, "a.py", "b.ts", insertions=7),
+        merge(author),
+        commit(author, "c.py", insertions=2),
+    ]
+    office.world.report(crew.sue, crew.atlas, *((day + n * MINUTE_MS, each) for n, each in enumerate(deeds)))
+    office.world.refresh()
+    events = office.json(crew.sue, crew.aggregate(groupBy="language", timeRange="7d"))
+    assert [(row["group"], row["value"], row.get("unknown")) for row in events["rows"]] == [
+        ("Python", 2, None),
+        ("TypeScript", 1, None),
+        (None, 1, "no_file"),
+    ]
+    assert (events["total"], events["overlapping"]) == ({"value": 3}, True)
+    lines = crew.aggregate(groupBy="language", timeRange="7d", metricType="insertions")
+    assert sliced_rows(office, crew.sue, lines) == {"Python": 2, "TypeScript": 0, "several_languages": 7}
+    assert office.json(crew.sue, lines)["overlapping"] is False
+    time = crew.aggregate(groupBy="language", timeRange="7d", metricType="active_time")
+    assert sliced_rows(office, crew.sue, time) == {
+        "Python": 0,
+        "TypeScript": 0,
+        "no_file": 60,
+        "several_languages": 60,
+    }
+    table = office.ask(crew.sue, f"{time}&format=csv").get_data(as_text=True).splitlines()
+    assert table[0] == "group,unknown,name,start,end,value,reason,isPending"
+    assert table[-1] == ",several_languages,,,,60,,false"
+
+
+def test_types_and_languages_are_paged_by_name(office: Office, crew: Crew) -> None:
+    for number, path in enumerate(("a.ts", "b.py", "c.go", "d")):
+        office.world.report(crew.sue, crew.atlas, (NOW_MS - number, saved(path)))
+    office.world.report(crew.sue, crew.atlas, (NOW_MS, merge(crew.sue.author)))
+    office.world.refresh()
+    address = crew.aggregate(groupBy="language", limit="2")
+    told, page = [], office.json(crew.sue, address)
+    while page["next"] is not None:
+        told += page["rows"]
+        page = office.json(crew.sue, f"{address}&cursor={page['next']}")
+    assert [row["group"] for row in told + page["rows"]] == ["Go", "Python", "TypeScript", "other", None]
+
+
+def sliced_rows(office: Office, who: Member, address: str) -> dict[str, int | None]:
+    return {row["group"] or row["unknown"]: row["value"] for row in office.json(who, address)["rows"]}
 
 
 def test_time_of_people_who_are_not_here_is_not_known(office: Office, crew: Crew) -> None:
@@ -579,9 +703,8 @@ def test_people_are_paged_by_id_whoever_comes_or_goes(office: Office, crew: Crew
         {"timeRange": "1y", "groupBy": "hour"},
         {"timeRange": "24h%0A"},
         {"timeRange": "2m"},
-        {"groupBy": "type"},
         {"groupBy": "branch"},
-        {"groupBy": "language"},
+        {"groupBy": "language", "timeRange": "2025-11-18..2026-11-19"},
         {"metricType": "salary"},
         {"metricType": "events_count%00"},
         {"limit": "0"},
@@ -730,6 +853,8 @@ def test_the_number_of_statements_is_the_same_however_much_there_is(office: Offi
         "hours": (crew.sue, crew.aggregate(groupBy="hour", timeRange="7d")),
         "own part": (crew.sue, crew.aggregate(groupBy="person", timeRange="1y")),
         "people": (crew.lea, crew.aggregate(groupBy="person")),
+        "types": (crew.sue, crew.aggregate(groupBy="type", timeRange="1y")),
+        "languages": (crew.sue, crew.aggregate(groupBy="language", metricType="files_changed")),
         "files": (crew.sue, crew.aggregate(metricType="files_changed", timeRange="1y")),
         "status": (crew.sue, f"/projects/{crew.atlas.public_id}/status"),
         "team": (crew.sue, f"/teams/{crew.red.public_id}/activity"),
@@ -748,6 +873,8 @@ def test_the_number_of_statements_is_the_same_however_much_there_is(office: Offi
         "hours": 5,
         "own part": 6,
         "people": small["people"],
+        "types": 7,
+        "languages": 6,
         "files": 6,
         "status": 6,
         "team": 8,
@@ -800,7 +927,13 @@ def questions(crew: Crew) -> list[str]:
     return [
         crew.aggregate(metricType=metric, groupBy=group, timeRange=span)
         for metric in METRICS
-        for group, span in (("hour", "7d"), ("day", "1y"), ("month", "1y"), ("person", "30d"))
+        for group, span in (
+            ("hour", "7d"),
+            ("day", "1y"),
+            ("month", "1y"),
+            ("person", "30d"),
+            ("type", "90d"),
+        )
     ]
 
 
@@ -817,7 +950,8 @@ def test_what_is_kept_is_of_nobody_and_told_as_each_may_see_it(office: Office, c
     with statements() as sent:
         for who, address in fresh:
             one.ask(who, address)
-    assert not any("FROM cells" in statement for statement in sent), "all of it was kept"
+    read = [statement for statement in sent if "FROM cells" in statement or "FROM slices" in statement]
+    assert read == [], "all of it was kept"
 
 
 def test_two_questions_with_different_answers_have_different_names(office: Office, crew: Crew) -> None:
@@ -894,7 +1028,7 @@ def spoil(server: Valkey, state: str) -> None:
     with server.client() as client:
         keys = sorted(client.keys("*"))
         values = [client.get(key) or b"" for key in keys]
-        assert len(keys) == 24
+        assert len(keys) == 30
         if state == "flushed":
             client.flushall()
             return None

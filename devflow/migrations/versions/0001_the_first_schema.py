@@ -178,6 +178,7 @@ def upgrade() -> None:
         sa.Column("project_id", ROW_ID, nullable=False),
         sa.Column("path_key", sa.LargeBinary(length=16), nullable=False),
         sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.Column("language", sa.SmallInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name="fk_files_project_id", ondelete="CASCADE"
         ),
@@ -296,6 +297,36 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_created_at", "sessions", ["created_at"])
     op.create_index("ix_sessions_person_id", "sessions", ["person_id"])
+    op.create_table(
+        "slices",
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("dimension", sa.String(length=8), nullable=False),
+        sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("commits", sa.BigInteger(), nullable=False),
+        sa.Column("insertions", sa.BigInteger(), nullable=False),
+        sa.Column("deletions", sa.BigInteger(), nullable=False),
+        sa.Column("active_ms", sa.BigInteger(), nullable=False),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_slices_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "dimension", "day", "value", "person_id", name="pk_slices"),
+    )
+    op.create_table(
+        "slice_marks",
+        sa.Column("id", ROW_ID, nullable=False, autoincrement=True),
+        sa.Column("project_id", ROW_ID, nullable=False),
+        sa.Column("day", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name="fk_slice_marks_project_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_slice_marks"),
+        sa.UniqueConstraint("project_id", "day", name="uq_slice_marks_project_id_day"),
+        sqlite_autoincrement=True,
+    )
     op.create_table(
         "team_members",
         sa.Column("team_id", ROW_ID, nullable=False),
@@ -433,6 +464,8 @@ def downgrade() -> None:
         "grants",
         "events",
         "team_members",
+        "slice_marks",
+        "slices",
         "sessions",
         "second_factors",
         "recovery_codes",

@@ -74,7 +74,7 @@ def team_activity(team: Team, asked: AskActivity) -> Response:
 @bp.get("/metrics/aggregate")
 @guard.needs(Action.USE_OWN)
 @operation(
-    "Ask for one number of a project by windows or by people",
+    "Ask for one number of a project by windows, people, event types or languages",
     {404: "There is no such project, or it is not yours to know of."},
     answer=Aggregate,
     is_table=True,
@@ -85,7 +85,8 @@ def aggregate(asked: AskAggregate) -> Response:
 
     ``timeRange`` ends today, or is given by its first and last day as `2026-10-01..2026-10-31`. By person,
     those are named whom the caller may see, and each is told of it; all others are one row. By
-    hour nothing is told of days on which just one person beside the caller worked.
+    hour nothing is told of days on which just one person beside the caller worked; types and languages
+    in which just one did are one row.
     """
     viewer, zone = _viewer(), calendar().zone
     project = access.fetch(session(), viewer, Action.VIEW_PROJECT, Project, asked.project_id)
