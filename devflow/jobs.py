@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from devflow import audit, keys, outage, partitions, projects, restores, retention, rollups, sealed
@@ -20,7 +20,7 @@ from devflow.audit import Actor, Flaw, Head
 from devflow.context import Context
 from devflow.crypto import Damaged
 from devflow.keys import Purpose
-from devflow.models import Workspace
+from devflow.models import Mark, Workspace
 from devflow.rollups import verifying
 
 REFRESH_EVERY_S: Final = 1
@@ -123,9 +123,14 @@ class Modest:
 
 
 def refresh(context: Context) -> int:
-    """Derive every marked day, a transaction for each few hundred; return how many."""
+    """Derive as many marked days as there are, a transaction for each few hundred; return how many.
+
+    Days that uploads mark meanwhile are for the next run: else a run would last as long as they do.
+    """
+    with context.database.reading() as session:
+        marked = session.scalars(select(func.count()).select_from(Mark)).one()
     total = 0
-    while count := context.database.transact(rollups.refresh):
+    while total < marked and (count := context.database.transact(rollups.refresh)):
         total += count
     if total:
         log.info("derived days, weeks and months of %d marked days", total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -26,10 +27,10 @@ NOON = NOW_MS - NOW_MS % DAY_MS - DAY_MS + 12 * HOUR_MS
 
 
 class Between:
-    """The world's database, where something happens before each transaction, once."""
+    """The world's database, where something happens before the first so many transactions."""
 
-    def __init__(self, world: World, happens: Callable[[], object]) -> None:
-        self._world, self._happens = world, [happens]
+    def __init__(self, world: World, happens: Callable[[], object], times: int = 1) -> None:
+        self._world, self._happens = world, [happens] * times
 
     def reading(self) -> AbstractContextManager[Session]:
         return self._world.database.reading()
@@ -194,6 +195,22 @@ def test_the_job_works_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> N
     for now[0] in (0, 4, 19.9, 20, 22, 50):
         job(None)
     assert ran == [0, 20, 50]
+
+
+def test_days_that_are_marked_without_a_pause_do_not_keep_a_run_from_ending(world: World) -> None:
+    ada, one = cast(world)
+
+    def upload_again() -> None:
+        world.report(ada, one, (NOON, saved()))
+
+    upload_again()
+    between: Any = Between(world, upload_again, times=5)
+    assert jobs.refresh(replace(context_of(world, NOW_MS), database=between)) == 1
+    with world.reading() as session:
+        assert session.scalar(select(Mark)) is None
+    upload_again()
+    assert jobs.refresh(context_of(world, NOW_MS)) == 1
+    assert jobs.refresh(context_of(world, NOW_MS)) == 0
 
 
 def test_the_job_moves_the_projects_generation(world: World) -> None:
