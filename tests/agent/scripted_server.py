@@ -186,6 +186,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer waits 40 ms for a packet that says nothing
 
             def respond(self) -> None:
                 sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
