@@ -12,14 +12,14 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Set
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from devflow import db
+from devflow import db, wire
 from devflow.db import Database, Lock
 
 MONTHS_AHEAD: Final = 3
@@ -74,7 +74,12 @@ _AFTER: Final = Part(f"events_from_{_END_YEAR}", _start(_END_YEAR), None)
 
 def month_of(timestamp: int) -> Part:
     """The month in which the instant lies, or whichever of the two outside."""
-    at = datetime.fromtimestamp(timestamp // 1_000, UTC)
+    return _month_of_day(timestamp // wire.DAY_MS)
+
+
+@lru_cache(maxsize=4_096)  # asked for each event of an upload
+def _month_of_day(day: int) -> Part:
+    at = datetime.fromtimestamp(day * (wire.DAY_MS // 1_000), UTC)
     if at.year < _FIRST_YEAR:
         return _BEFORE
     return _AFTER if at.year >= _END_YEAR else _of_month(at.year, at.month)
