@@ -24,7 +24,7 @@ from msgspec import Raw
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import comparing, outbox
+from devflow_agent import comparing, line, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted
@@ -90,9 +90,19 @@ def push(
         if retry_failed:
             outbox.retry_failed(store)
         sending = _Push(store, remote, clock, on_progress)
-        pushed = sending.run()
-        lost = _look_for_loss(store, remote, clock())
-        return replace(sending.run(), lost=lost) if lost else pushed
+        try:
+            with line.cut_off_when(http, lambda: _is_off(store)):
+                sending.run()
+                lost = _look_for_loss(store, remote, clock())
+                return replace(sending.run(), lost=lost) if lost else sending.so_far
+        except Offline:
+            if not _is_off(store):
+                raise
+            return sending.so_far  # it was cut off
+
+
+def _is_off(store: Store) -> bool:
+    return not Settings.load(store).sync_enabled
 
 
 def _look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
@@ -144,6 +154,10 @@ class _Push:
         self._device_id = store.device_id()
         self._so_far = Pushed()
         self._clock_skew_ms = outbox.clock_skew_ms(store)
+
+    @property
+    def so_far(self) -> Pushed:
+        return self._so_far
 
     def run(self) -> Pushed:
         """Send what waits now; return what became of it, and of what earlier runs sent."""

@@ -159,6 +159,35 @@ def test_switching_sync_off_stops_a_push_between_two_batches(outbox: Outbox, ser
     assert outbox.statuses() == {"synced": 500, "pending": 200}
 
 
+def test_switching_sync_off_ends_a_request_that_waits(outbox: Outbox, server: ScriptedServer) -> None:
+    outbox.record(700)
+    release, arrived, done = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(server: ScriptedServer, seen: Seen) -> Answer:
+        arrived.set()
+        release.wait(30)
+        return store_all(server, seen)
+
+    def push() -> None:
+        assert outbox.push() == Pushed()
+        done.set()
+
+    server.script.append(hold)
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    try:
+        assert arrived.wait(10)
+        Settings.load(outbox.store).changed(enabled=False).save_sync(outbox.store)
+        assert done.wait(10)  # not the 30 s that it waits for an answer
+    finally:
+        release.set()
+        pushing.join()
+    assert outbox.statuses() == {"pending": 700}
+    Settings.load(outbox.store).changed(enabled=True).save_sync(outbox.store)
+    assert outbox.push() == Pushed(synced=700)
+    assert len(server.stored) == 700
+
+
 # Verdicts
 
 
