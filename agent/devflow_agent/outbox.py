@@ -68,7 +68,8 @@ def report_to(store: Store, server_id: UUID) -> None:
         if known is not None and json.loads(known["value"]) == str(server_id):
             return
         connection.execute("DELETE FROM sync_projects")
-        connection.execute("DELETE FROM settings WHERE key = ?", (_COMPARED,))
+        connection.execute("DELETE FROM downloaded")
+        connection.execute("DELETE FROM settings WHERE key IN (?, 'sync_download_cursor')", (_COMPARED,))
         _reopen(connection, "'failed', 'synced'")
         connection.execute(
             "INSERT OR REPLACE INTO settings (key, value) VALUES ('sync_server_id', ?)",

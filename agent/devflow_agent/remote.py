@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -149,6 +150,11 @@ class Remote:
         """Which of the events the server lacks; raise NotFound if it has no such project for us."""
         answer = self._ask("POST", f"/sync/projects/{project_id}/missing", body=wire.encode(asked))
         return _decoded(self._found(answer), wire.Missing).ids
+
+    def own_events(self, since: str, limit: int) -> wire.OwnEvents:
+        """Up to ``limit`` events that the person's other PCs sent, from the cursor on; "" is the start."""
+        query = urlencode({"since": since, "limit": limit})
+        return _decoded(self.checked(self._ask("GET", f"/sync/events?{query}")), wire.OwnEvents)
 
     def devices(self) -> list[wire.Device]:
         return _decoded(self.checked(self._ask("GET", "/auth/devices")), wire.Devices).devices

@@ -21,6 +21,8 @@ class Settings:
     """Nothing leaves this PC while it is False, whatever is linked."""
     sync_interval_s: int = 300
     sync_batch_size: int = 500
+    sync_download: bool = False
+    """Whether what the person's other PCs sent is fetched after each push."""
     author_keys: tuple[str, ...] = ()
     """``wire.author_key`` of the developer's own git addresses."""
 
@@ -33,8 +35,9 @@ class Settings:
         """Raise Invalid if a stored value is not what this agent understands."""
         stored = store.settings()
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
-        if not isinstance(known.get("sync_enabled", False), bool):
-            raise Invalid(f"setting sync_enabled: expected true or false, got {known['sync_enabled']!r}")
+        for name in ("sync_enabled", "sync_download"):
+            if not isinstance(known.get(name, False), bool):
+                raise Invalid(f"setting {name}: expected true or false, got {known[name]!r}")
         if "author_keys" in known:
             known["author_keys"] = tuple(known["author_keys"])
         return cls(**known)

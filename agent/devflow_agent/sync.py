@@ -24,7 +24,7 @@ from msgspec import Raw
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import comparing, line, outbox
+from devflow_agent import comparing, download, line, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted
@@ -94,7 +94,11 @@ def push(
             with line.cut_off_when(http, lambda: _is_off(store)):
                 sending.run()
                 lost = _look_for_loss(store, remote, clock())
-                return replace(sending.run(), lost=lost) if lost else sending.so_far
+                if lost:
+                    sending.run()
+                if Settings.load(store).sync_download:
+                    _fetch(store, remote)
+                return replace(sending.so_far, lost=lost)
         except Offline:
             if not _is_off(store):
                 raise
@@ -117,6 +121,14 @@ def _look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
     except (Offline, Invalid, TooLarge) as error:
         log.warning("could not compare with the server, next try with the next push: %s", error)
         return 0
+
+
+def _fetch(store: Store, remote: Remote) -> None:
+    """What waited has been sent before, so that this fails is no failure of the push."""
+    try:
+        download.fetch(store, remote)
+    except (Offline, Invalid) as error:
+        log.warning("could not fetch what other PCs sent, next try with the next push: %s", error)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import msgspec
 
 from devflow import active_time, windows, wire
 from devflow.windows import Finder, Grain, Window
+from devflow_agent import downloaded
 from devflow_agent.analyse.kept import Kept
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.store import Store
@@ -95,6 +96,8 @@ class Question:
     calendar: Calendar
     author_keys: tuple[str, ...]
     project_id: UUID | None = None
+    all_devices: bool = False
+    """With what other PCs of the developer sent, as far as it was downloaded."""
 
     def windows(self) -> list[Window]:
         return windows.spans_of(self.by, self.since_ms, self.until_ms - 1, self.calendar.zone)
@@ -109,6 +112,7 @@ class Question:
             self.calendar.idle_limit_ms,
             sorted(self.author_keys),
             self.project_id,
+            downloaded.cursor(store) if self.all_devices else None,
         ]
         return hashlib.sha256(msgspec.json.encode(parts)).digest()
 
@@ -132,7 +136,8 @@ def count(store: Store, asked: Question) -> Activity:
     whole, moments = _Tally(), list[_Moment]()
     project_id = None if asked.project_id is None else str(asked.project_id)
     author_keys = frozenset(asked.author_keys)
-    for event in _events(store, spans[0].start_ms - limit_ms, spans[-1].end_ms + limit_ms):
+    statement = _OF_ALL_DEVICES if asked.all_devices else _IN_ORDER
+    for event in _events(store, statement, spans[0].start_ms - limit_ms, spans[-1].end_ms + limit_ms):
         data = _decoder(event.event_type).decode(event.data_json)
         is_own = not wire.names_author(data) or wire.author_of(data) in author_keys
         if is_own:
@@ -200,11 +205,25 @@ _IN_ORDER: Final = (
     " WHERE project_id IN (SELECT id FROM projects) AND timestamp >= ? AND timestamp < ?"
     " ORDER BY timestamp, id"
 )
+# What several PCs report, such as a commit, is one event. A project that is not linked here is one more.
+_OF_ALL_DEVICES: Final = """
+    SELECT timestamp, project_id, event_type, event_data FROM (
+        SELECT id, timestamp, project_id, event_type, event_data FROM events
+        WHERE project_id IN (SELECT id FROM projects) AND timestamp >= ?1 AND timestamp < ?2
+        UNION ALL
+        SELECT id, timestamp,
+            coalesce((SELECT min(project_id) FROM sync_projects
+                      WHERE sync_projects.remote_id = downloaded.remote_id), remote_id),
+            event_type, event_data
+        FROM downloaded
+        WHERE timestamp >= ?1 AND timestamp < ?2
+            AND NOT EXISTS (SELECT 1 FROM events WHERE events.id = downloaded.id)
+    ) ORDER BY timestamp, id"""
 
 
-def _events(store: Store, since_ms: int, until_ms: int) -> Iterator[_Event]:
+def _events(store: Store, statement: str, since_ms: int, until_ms: int) -> Iterator[_Event]:
     with store.read() as connection:
-        for row in connection.execute(_IN_ORDER, (since_ms, until_ms)):
+        for row in connection.execute(statement, (since_ms, until_ms)):
             yield _Event(*row)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from devflow import windows, wire
 from devflow.errors import Invalid
 from devflow.windows import Grain
+from devflow_agent import downloaded
 from devflow_agent.analyse.activity import Question
 from devflow_agent.config import iso
 from devflow_agent.local_calendar import Calendar
@@ -31,6 +32,7 @@ def question(
     since: str | None = None,
     until: str | None = None,
     project_id: UUID | None = None,
+    all_devices: bool = False,
 ) -> Question:
     """Of whole windows, up to the one under way at most.
 
@@ -46,7 +48,10 @@ def question(
     until_ms = windows.window(by, until_ms - 1, calendar.zone).end_ms
     if (days := (until_ms - since_ms) // wire.DAY_MS) > MOST_DAYS[by]:
         raise Invalid(f"expected at most {MOST_DAYS[by]} days by {by}, got {days}: ask for a shorter range")
-    return Question(by, since_ms, until_ms, calendar, Settings.load(store).author_keys, project_id)
+    if all_devices and downloaded.cursor(store) is None:
+        raise Invalid("expected events of your other PCs, none were fetched yet: run `devflow sync download`")
+    authors = Settings.load(store).author_keys
+    return Question(by, since_ms, until_ms, calendar, authors, project_id, all_devices)
 
 
 def moment(text: str, name: str, calendar: Calendar) -> int:

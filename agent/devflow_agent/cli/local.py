@@ -111,6 +111,7 @@ def status(run: Run, to_json: bool) -> None:
     metavar="ZONE",
     help="Cut by this time zone, as your team's server does; this PC's if not given.",
 )
+@click.option("--all-devices", is_flag=True, help="With what `devflow sync download` has fetched.")
 @json_option
 @click.pass_obj
 def activity(
@@ -120,6 +121,7 @@ def activity(
     until: str | None,
     wanted: str | None,
     zone: str | None,
+    all_devices: bool,
     to_json: bool,
 ) -> None:
     """Show your numbers by hour, day, week or month.
@@ -142,6 +144,7 @@ def activity(
         since=since,
         until=until,
         project_id=None if project is None else project.id,
+        all_devices=all_devices,
     )
     found, are_known = analysed.count(run.store, asked), bool(asked.author_keys)
     if to_json:

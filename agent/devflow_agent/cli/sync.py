@@ -11,6 +11,7 @@ import click
 from devflow.errors import CodeNeeded, Invalid, Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
+from devflow_agent.cli.download import download
 from devflow_agent.cli.run import Exit, Run, as_json, as_json_line, json_option, path_argument
 from devflow_agent.config import iso
 from devflow_agent.plain import counted, plain
@@ -295,6 +296,9 @@ def _said(pushed: Pushed, waiting: int) -> str:
     if waiting:
         said.append(f"{waiting:,} wait")
     return ", ".join(said)
+
+
+sync.add_command(download)
 
 
 @sync.command("status")

@@ -1,6 +1,8 @@
 -- Back to the local-only store. Events keep their ids, so sending them again doubles nothing.
 
 DROP TABLE sync_logs;
+DROP TABLE downloaded;
+DELETE FROM settings WHERE key = 'sync_download_cursor';
 DROP TABLE sync_projects;
 DROP TABLE sync_counts;
 DROP INDEX events_failed;

@@ -27,6 +27,18 @@ CREATE TABLE sync_projects (
     remote_name TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What the developer's other PCs sent, for who wants it here; never sent from here.
+CREATE TABLE downloaded (
+    id          TEXT PRIMARY KEY,
+    timestamp   INTEGER NOT NULL,
+    device_id   TEXT NOT NULL,
+    remote_id   TEXT NOT NULL,              -- the server's project
+    event_type  TEXT NOT NULL,
+    event_data  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX downloaded_by_time ON downloaded (timestamp);
+
 -- One row an attempt to send, newest last.
 CREATE TABLE sync_logs (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
