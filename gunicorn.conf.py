@@ -16,6 +16,7 @@ from devflow import jobs, logs, starting, tls
 from devflow.config import Settings
 from devflow.context import now_ms
 from devflow.errors import DevflowError
+from devflow.web.worker import trim_memory
 
 wsgi_app = "app:app"
 bind = "0.0.0.0:8080"
@@ -81,6 +82,7 @@ def post_worker_init(worker: Any) -> None:
     # What is loaded now stays: the collector need not walk through it again and again, which takes a
     # tenth of the time of large uploads.
     gc.collect()
+    trim_memory()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     worker.jobs = jobs.start(context)
