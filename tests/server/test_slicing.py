@@ -6,18 +6,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from devflow import jobs, projects, rollups, wire
-from devflow.models import Mark, Project, Slice, SliceMark, Workspace
+from devflow.models import Cell, Mark, Project, Slice, SliceMark, Workspace
 from devflow.rollups import Calendar
 from devflow.rollups import slicing as under_test
 from devflow.rollups.slicing import Piece, Slicer, pieces
 from devflow.rollups.verifying import verify
+from devflow.windows import Grain
 from tests import slicing
 from tests.build import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, Member, World, saved
 from tests.server.test_audit import context_of
@@ -101,10 +101,24 @@ def test_an_older_view_never_takes_the_place_of_a_later_one(world: World) -> Non
 
 def test_what_was_counted_by_another_calendar_is_not_stored(world: World) -> None:
     cast(world)
-    # Its own round is over, and all days are marked again, when ours is to be stored.
-    seoul = Calendar(ZoneInfo("Asia/Seoul"), 15 * MINUTE_MS)
-    assert slicer(world, lambda: world.adopt(seoul)).go_on() == 0
+    shorter = Calendar(world.calendar.zone, 30_000)
+
+    def switch() -> None:
+        """The same days are marked anew."""
+        world.database.transact(lambda session: rollups.want(session, world.by(session), shorter))
+        while world.database.transact(rollups.advance) or not _is_switched(world):
+            refresh(world)
+
+    assert slicer(world, switch).go_on() == 0
+    assert len(marks(world)) == 1
+    assert Slicer(world.database).go_on() == 1
     assert is_right(world)
+
+
+def _is_switched(world: World) -> bool:
+    world.database.transact(lambda session: rollups.switch(session, world.by(session)))
+    with world.reading() as session:
+        return rollups.wanted(session) is None
 
 
 def test_a_project_that_is_gone_meanwhile_leaves_nothing(world: World) -> None:
@@ -138,6 +152,23 @@ def test_a_day_whose_events_are_gone_waits_for_its_cell(world: World) -> None:
     assert Slicer(world.database).go_on() == 0
     assert marks(world) == [day]
     refresh(world)
+    assert Slicer(world.database).go_on() == 1
+    with world.reading() as session:
+        assert slicing.stored(session) == before
+
+
+def test_the_day_before_takes_no_slices_from_a_day_whose_cell_is_behind(world: World) -> None:
+    ada, one = cast(world)
+    world.report(ada, one, (NOON + DAY_MS, saved()))
+    world.refresh()
+    with world.reading() as session:
+        before = slicing.stored(session)
+        first, second = session.scalars(select(Slice.day).distinct().order_by(Slice.day))
+    with world.database.writing() as session:
+        session.execute(update(Workspace).values(events_since=NOON + 3 * DAY_MS))
+        session.add(SliceMark(project_id=one.id, day=first))
+        session.add(Mark(project_id=one.id, day=second))
+        session.execute(update(Cell).where(Cell.start == second, Cell.grain == Grain.DAY).values(events=0))
     assert Slicer(world.database).go_on() == 1
     with world.reading() as session:
         assert slicing.stored(session) == before

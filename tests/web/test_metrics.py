@@ -631,6 +631,20 @@ def test_a_status_hides_the_hour_of_one_other_person(office: Office, crew: Crew)
         assert found["today"]["eventsCount"] == 1
 
 
+def test_types_and_languages_say_that_a_day_is_yet_to_be_told_apart(office: Office, crew: Crew) -> None:
+    office.world.report(crew.sue, crew.atlas, (NOW_MS, saved()))
+    while office.world.database.transact(rollups.refresh):
+        pass
+    fresh = {"isFresh": True, "pendingDays": 0}
+    assert office.json(crew.sue, crew.aggregate(groupBy="day"))["freshness"] == fresh
+    for group_by in ("type", "language"):
+        answer = office.json(crew.sue, crew.aggregate(groupBy=group_by))
+        assert answer["freshness"] == {"isFresh": False, "pendingDays": 1}
+        assert (answer["total"]["value"], answer["rows"]) == (1, [])
+    office.world.refresh()
+    assert office.json(crew.sue, crew.aggregate(groupBy="type"))["freshness"] == fresh
+
+
 def test_what_is_yet_to_be_derived_is_said_and_not_taken_for_nothing(office: Office, crew: Crew) -> None:
     office.world.report(crew.sue, crew.atlas, (NOW_MS, saved()))
     found = office.json(crew.sue, f"/projects/{crew.atlas.public_id}/status")
