@@ -282,7 +282,8 @@ def _row(asked: Asked, counted: Series, part: Part | None, group: str, name: str
 
 
 def _total(asked: Asked, counted: Series) -> Total:
-    part = Part(0, counted.total) if counted.parts else None
+    # Of days that are not told apart yet there is a total, and no part.
+    part = Part(0, counted.total) if counted.parts or counted.total is not None else None
     is_ahead = asked.question.counted.start_ms >= asked.begun
     value, reason = _value(asked, part, is_pending=bool(counted.pending), is_ahead=is_ahead)
     return Total(value=value, reason=reason or UNSET)
