@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from typing import Final, Self
 
 from devflow import wire
@@ -13,6 +14,17 @@ MIN_INTERVAL_S: Final = 10
 MAX_INTERVAL_S: Final = 86_400
 
 
+class SyncMode(StrEnum):
+    """How events are sent while the daemon runs."""
+
+    AUTO = "auto"
+    """As they happen while that works, else every ``sync_interval_s``."""
+    LIVE = "live"
+    """As ``auto``, but tried again and again where something on the way breaks it."""
+    BATCH = "batch"
+    """Every ``sync_interval_s``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One consistent set of settings; a field's name is its key in the store."""
@@ -21,6 +33,7 @@ class Settings:
     """Nothing leaves this PC while it is False, whatever is linked."""
     sync_interval_s: int = 300
     sync_batch_size: int = 500
+    sync_mode: SyncMode = SyncMode.AUTO
     author_keys: tuple[str, ...] = ()
     """``wire.author_key`` of the developer's own git addresses."""
 
@@ -35,12 +48,19 @@ class Settings:
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
         if not isinstance(known.get("sync_enabled", False), bool):
             raise Invalid(f"setting sync_enabled: expected true or false, got {known['sync_enabled']!r}")
+        if "sync_mode" in known:
+            known["sync_mode"] = _mode(known["sync_mode"])
         if "author_keys" in known:
             known["author_keys"] = tuple(known["author_keys"])
         return cls(**known)
 
     def changed(
-        self, *, enabled: bool | None = None, interval_s: int | None = None, batch_size: int | None = None
+        self,
+        *,
+        enabled: bool | None = None,
+        interval_s: int | None = None,
+        batch_size: int | None = None,
+        mode: str | None = None,
     ) -> Self:
         """These settings with what is not None replaced; raise Invalid if that is out of range."""
         return replace(
@@ -48,6 +68,7 @@ class Settings:
             sync_enabled=self.sync_enabled if enabled is None else enabled,
             sync_interval_s=self.sync_interval_s if interval_s is None else interval_s,
             sync_batch_size=self.sync_batch_size if batch_size is None else batch_size,
+            sync_mode=self.sync_mode if mode is None else _mode(mode),
         )
 
     def save_sync(self, store: Store) -> None:
@@ -56,7 +77,15 @@ class Settings:
             sync_enabled=self.sync_enabled,
             sync_interval_s=self.sync_interval_s,
             sync_batch_size=self.sync_batch_size,
+            sync_mode=self.sync_mode,
         )
+
+
+def _mode(value: object) -> SyncMode:
+    try:
+        return SyncMode(value)  # type: ignore[arg-type]
+    except ValueError:
+        raise Invalid(f"mode: expected {', '.join(SyncMode)}, got {value!r}") from None
 
 
 def _whole_number(name: str, value: object, least: int, most: int, unit: str) -> None:

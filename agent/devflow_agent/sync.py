@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import filelock
@@ -89,13 +89,13 @@ def push(
         remote = Remote(home.credentials, http, timeouts)
         if retry_failed:
             outbox.retry_failed(store)
-        sending = _Push(store, remote, clock, on_progress)
+        sending = Sending(store, remote, clock, on_progress)
         pushed = sending.run()
-        lost = _look_for_loss(store, remote, clock())
+        lost = look_for_loss(store, remote, clock())
         return replace(sending.run(), lost=lost) if lost else pushed
 
 
-def _look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
+def look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
     """How many events wait again that the server had lost, if it is time to look.
 
     What waited has been sent before, so that this fails is no failure of the push.
@@ -120,15 +120,15 @@ def one_sender(lock: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sendable:
+class Sendable:
     """An event and the bytes it goes out as."""
 
     event: Event
     body: bytes
 
 
-class _Push:
-    """Runs over the outbox. In each events pass once, whatever the server says of them."""
+class Sending:
+    """Goes over the outbox, in which events pass once, whatever the server says of them; settles answers."""
 
     def __init__(
         self,
@@ -153,16 +153,16 @@ class _Push:
             waiting = outbox.pending(self._store, settings.sync_batch_size, after=after)
             if not waiting:
                 break
-            for batch in _cut_to_size(self._sendable(waiting)):
+            for batch in cut_to_size(self.sendable(waiting)):
                 self._send(batch)
             after = waiting[-1].local_id
         return self._so_far
 
-    def _sendable(self, events: Sequence[Event]) -> list[_Sendable]:
+    def sendable(self, events: Sequence[Event]) -> list[Sendable]:
         """The envelope is made only now: who and where to may have changed since the event was recorded."""
         remote_ids = {project.id: project.remote_id for project in self._store.projects()}
         return [
-            _Sendable(event, self._envelope(event, remote_id))
+            Sendable(event, self._envelope(event, remote_id))
             for event in events
             if (remote_id := remote_ids[event.project_id]) is not None
         ]
@@ -181,7 +181,7 @@ class _Push:
             )
         )
 
-    def _send(self, batch: list[_Sendable]) -> None:
+    def _send(self, batch: list[Sendable]) -> None:
         """Send a batch; where the server refuses it as a whole, find the events it means by halving."""
         parts = [batch]
         while parts:
@@ -190,23 +190,21 @@ class _Push:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
 
-    def _send_part(self, part: list[_Sendable]) -> bool:
+    def _send_part(self, part: list[Sendable]) -> bool:
         """Send and settle; return False if it has to be halved, raise if nothing can be sent now."""
-        body = gzip.compress(_batch_json(part, self._device_id), GZIP_LEVEL, mtime=0)
+        body = gzip.compress(batch_json(part, self._device_id), GZIP_LEVEL, mtime=0)
         if len(body) > wire.MAX_BODY_BYTES and len(part) > 1:
             return False
-        attempt = Attempt(
-            timestamp_ms=self._clock(),
-            sent=len(part),
-            synced=0,
-            failed=0,
-            bytes=len(body),
-            latency_ms=None,
-            outcome="ok",
-            detail="",
-        )
+        attempt = Attempt.begun(self._clock(), len(part), len(body), "http")
+        return self.settled(part, attempt, lambda: self._remote.upload(body, attempt.timestamp_ms))
+
+    def settled(self, part: list[Sendable], attempt: Attempt, ask: Callable[[], Answer]) -> bool:
+        """Settle by what is answered; return False if the part has to be halved and sent by an upload.
+
+        Raise Offline or Unauthorized if nothing can be sent now. The attempt is written down in any case.
+        """
         try:
-            answer = self._remote.upload(body, attempt.timestamp_ms)
+            answer = ask()
             attempt = replace(attempt, latency_ms=answer.latency_ms)
             verdicts = read_verdicts(self._remote.checked(answer), [one.event.id for one in part])
             self._note_clock(answer)
@@ -219,11 +217,15 @@ class _Push:
                 return False
             verdicts = Verdicts(synced=(), failed={part[0].event.id: str(error)}, kept={})
         except (Offline, Unauthorized) as error:
-            outcome = "offline" if isinstance(error, Offline) else "unauthorized"
-            outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
+            self.lost(attempt, error)
             raise
         self._settle(part, verdicts, attempt)
         return True
+
+    def lost(self, attempt: Attempt, error: Offline | Unauthorized) -> None:
+        """Write down an attempt that settles nothing."""
+        outcome = "offline" if isinstance(error, Offline) else "unauthorized"
+        outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
 
     def _note_clock(self, answer: Answer) -> None:
         """Keep how far our clock is ahead of the server's, for those who ask why times look wrong."""
@@ -232,7 +234,7 @@ class _Push:
             self._clock_skew_ms = -ahead
             outbox.note_clock_skew(self._store, -ahead)
 
-    def _settle(self, part: list[_Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
+    def _settle(self, part: list[Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
         refused = {**verdicts.failed, **verdicts.kept}
         if refused and attempt.outcome == "ok":
             attempt = replace(attempt, outcome="partial", detail=next(iter(refused.values())))
@@ -249,12 +251,14 @@ class _Push:
         self._on_progress(self._so_far)
 
 
-def _cut_to_size(events: list[_Sendable]) -> Iterator[list[_Sendable]]:
-    """The events in order, in batches the server will inflate."""
-    batch: list[_Sendable] = []
+def cut_to_size(
+    events: list[Sendable], most_bytes: int = wire.MAX_INFLATED_BYTES
+) -> Iterator[list[Sendable]]:
+    """The events in order, in batches the server will take; one too large stands alone."""
+    batch: list[Sendable] = []
     size = _ENVELOPE_BYTES
     for one in events:
-        if batch and size + len(one.body) + 1 > wire.MAX_INFLATED_BYTES:
+        if batch and size + len(one.body) + 1 > most_bytes:
             yield batch
             batch, size = [], _ENVELOPE_BYTES
         batch.append(one)
@@ -263,7 +267,7 @@ def _cut_to_size(events: list[_Sendable]) -> Iterator[list[_Sendable]]:
         yield batch
 
 
-def _batch_json(part: Sequence[_Sendable], device_id: UUID) -> bytes:
+def batch_json(part: Sequence[Sendable], device_id: UUID) -> bytes:
     return wire.encode(wire.Batch(events=[Raw(one.body) for one in part], device_id=device_id))
 
 
@@ -354,7 +358,9 @@ class Backoff:
 class PeriodicPush:
     """What the daemon calls again and again: a push that waits longer after each failure.
 
-    It never raises what only means "later", and says what lasts once, not at every try.
+    It never raises what only means "later", and says what lasts once, not at every try. ``outcome`` is how
+    the last one went: all was sent, it is too early or the server did not answer, somebody has to do
+    something first, or another process is sending.
     """
 
     def __init__(
@@ -373,9 +379,11 @@ class PeriodicPush:
         self._backoff = backoff or Backoff()
         self._timeouts = timeouts
         self._said = ""
+        self.outcome: Literal["sent", "later", "paused", "busy"] = "later"
 
     def __call__(self) -> float | None:
         """Return in how many seconds to call again; None if the usual interval will do."""
+        self.outcome = "later"
         if (pause_s := self._backoff.remaining_s()) > 0:
             return pause_s
         try:
@@ -385,10 +393,13 @@ class PeriodicPush:
             return self._backoff.failed(error)
         except (Unauthorized, Invalid) as error:
             self._say_once(f"sync is paused: {error}")
+            self.outcome = "paused"
             return None
         except Busy:  # that process sends what we would
+            self.outcome = "busy"
             return None
         self._backoff.succeeded()
+        self.outcome = "sent"
         if self._said:
             self._say_once("")
             self._on_message("sync works again")

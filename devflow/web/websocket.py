@@ -109,20 +109,19 @@ class WebSocket:
         self._message = bytearray()
         self._is_text = False
 
-    @property
     def is_open(self) -> bool:
         return self._frames.state is State.OPEN
 
     def messages(self) -> Iterator[bytes | None]:
         """Each message, as UTF-8; None each ``PING_S``. Ends with the connection, raises Gone if it broke."""
-        while self.is_open:
+        while self.is_open():
             for frame in self._frames.events_received():
                 message = self._taken(cast(Frame, frame))
                 if message is not None:
                     yield message
                 if self._is_ending:
                     self.close(StreamEnd.STOPPING, "the server is stopping")
-                if not self.is_open:
+                if not self.is_open():
                     return
             self._flush()
             if self._monotonic() >= self._ping_at:
@@ -138,7 +137,7 @@ class WebSocket:
 
     def close(self, code: StreamEnd, reason: str = "") -> None:
         """Say why and be done with it; what comes afterwards is not read."""
-        if self.is_open:
+        if self.is_open():
             self._frames.fail(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
             self._flush()
 
