@@ -1,4 +1,4 @@
-"""Live sync from end to end: a real work tree, the installed agent, a real server, and what may come between."""
+"""Live sync from end to end: a real work tree, the installed agent, a real server, and faults between."""
 
 from __future__ import annotations
 
