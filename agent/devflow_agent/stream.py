@@ -27,7 +27,7 @@ from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import outbox
 from devflow_agent.config import Home
 from devflow_agent.outbox import Attempt
-from devflow_agent.remote import MAX_ANSWER_BYTES, Answer, Remote, Timeouts
+from devflow_agent.remote import MAX_ANSWER_BYTES, Answer, Remote, Timeouts, Unavailable
 from devflow_agent.store import Event, Store
 from devflow_agent.sync import Sendable, Sending, batch_json, cut_to_size, one_sender
 
@@ -222,6 +222,10 @@ def _check(remote: Remote, answer: Answer) -> None:
         remote.checked(answer, expected=_OPEN)
     except (Invalid, TooLarge) as error:
         raise Offline(f"the server does not open a stream: {error}") from error
+    except Unavailable as error:
+        if answer.server != str(remote.server_id):  # a gateway's word is not the server's
+            raise Offline(str(error)) from error
+        raise
 
 
 def _handshake(
