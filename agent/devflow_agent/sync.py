@@ -23,7 +23,7 @@ import requests
 from msgspec import Raw
 
 from devflow import wire
-from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
+from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import comparing, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
@@ -379,6 +379,7 @@ class PeriodicPush:
         self._backoff = backoff or Backoff()
         self._timeouts = timeouts
         self._said = ""
+        self._paused_by: type[DevflowError] | None = None
         self.outcome: Literal["sent", "later", "paused", "busy"] = "later"
 
     def __call__(self) -> float | None:
@@ -392,13 +393,17 @@ class PeriodicPush:
             self._say_once(f"sync: {error}; everything is kept")
             return self._backoff.failed(error)
         except (Unauthorized, Invalid) as error:
-            self._say_once(f"sync is paused: {error}")
+            # Whom one try has signed out the next one does not find: that is no news.
+            if type(error) is not self._paused_by:
+                self._say_once(f"sync is paused: {error}")
+            self._paused_by = type(error)
             self.outcome = "paused"
             return None
         except Busy:  # that process sends what we would
             self.outcome = "busy"
             return None
         self._backoff.succeeded()
+        self._paused_by = None
         self.outcome = "sent"
         if self._said:
             self._say_once("")
