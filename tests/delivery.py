@@ -107,7 +107,7 @@ class Delivery:
     kills: Counter[Kill] = field(default_factory=Counter)
     script: str = SENDER
     _sender: subprocess.Popen[bytes] | None = None
-    _recorded: int = 0
+    recorded: int = 0
 
     @classmethod
     @contextmanager
@@ -134,7 +134,7 @@ class Delivery:
         made = list(self._history(count))
         for project in self.projects:
             self.store.add(project.id, [one for of, one in made if of == project.id])
-        self._recorded += count
+        self.recorded += count
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -232,7 +232,7 @@ class Delivery:
         """Nothing is lost, doubled or altered, on either side, and every number is what counting gives."""
         assert_counters_are_true(self.home.database)
         sent = recorded(self.store)
-        assert len(sent) == self._recorded
+        assert len(sent) == self.recorded
         assert {row["sync_status"] for row in sent.values()} == {"synced"}
         assert_same({event_id: content(row) for event_id, row in sent.items()}, arrived(self.server))
         assert self.proxy.followed == [], "no redirect is followed"
@@ -240,7 +240,7 @@ class Delivery:
     def summary(self) -> str:
         """What was endured, a line each."""
         lines = [
-            f"{self._recorded:,} events; {self.proxy.uploads:,} batches, {self.proxy.resent:,} sent again",
+            f"{self.recorded:,} events; {self.proxy.uploads:,} batches, {self.proxy.resent:,} sent again",
             f"{self.proxy.streams:,} streams",
             f"{self.proxy.gone:,} requests to a server that was gone",
             *(f"{count:6,}  killed: {what}" for what, count in self.kills.most_common()),

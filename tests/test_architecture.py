@@ -95,8 +95,7 @@ def test_every_import_keeps_to_the_rules() -> None:
 
 
 def test_the_server_has_nothing_to_ask_others_with() -> None:
-    """It answers, and asks its database; the health check asks the server itself, worker and WebSocket have
-    sockets that others opened.
+    """It answers, and asks its database; the health check asks the server itself, the worker ends sockets.
 
     The cache asks the Redis that the operator names, if any.
     """
@@ -108,7 +107,7 @@ def test_the_server_has_nothing_to_ask_others_with() -> None:
         each.module
         for each in imports(ROOT)
         if _covers("app devflow", each.module) and _covers(talking, each.name)
-    } == {"devflow.cache.shared", "devflow.healthcheck", "devflow.web.websocket", "devflow.web.worker"}
+    } == {"devflow.cache.shared", "devflow.healthcheck", "devflow.web.worker"}
 
 
 def test_nothing_runs_text_as_code_or_reads_objects_that_could() -> None:

@@ -15,9 +15,11 @@ from uuid import UUID
 import pytest
 import requests
 from sqlalchemy import func, select
+from websockets.sync.client import connect
 
 from devflow.db import Database
 from devflow.models import Event
+from devflow.wire import StreamEnd
 from devflow_agent.outbox import attempts
 from tests import certificates
 from tests.cli import Cli
@@ -25,6 +27,7 @@ from tests.delivery import LIVE_SENDER, Delivery, Kill
 from tests.faulty_proxy import Fault, FaultyProxy, storm
 from tests.repo import Repo
 from tests.server_process import ServerProcess
+from tests.streaming import closed
 from tests.visitor import EMAIL, Visitor, enrol, within
 
 BREAKING: Final = {
@@ -142,8 +145,21 @@ def test_over_tls_the_stream_trusts_whom_uploads_trust(
         enrol(cli, visitor)
     with watching(cli):
         live(cli)
-        assert server.stop() == 0, "with a stream open"
+        bearer = {"Authorization": f"Bearer {token(cli)}"}
+        address = server.url.replace("https", "wss") + "/sync/stream"
+        context = certificate.trusting()
+        with connect(
+            address, additional_headers=bearer, ssl=context, compression=None, legacy=False
+        ) as other:
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 5, "within the grace time"
+            assert closed(other)[0] == StreamEnd.STOPPING
     assert "Traceback" not in server.printed()
+
+
+def token(cli: Cli) -> str:
+    return str(json.loads(cli.home.credentials.read_text())["account"]["token"])
 
 
 @contextmanager
@@ -215,8 +231,7 @@ def test_a_revoked_pc_sends_nothing_more_and_says_so_once(
     with watching(cli) as daemon:
         live(cli)
         (device,) = cli.json("sync", "devices")
-        token = json.loads(cli.home.credentials.read_text())["account"]["token"]
-        bearer = {"Authorization": f"Bearer {token}"}
+        bearer = {"Authorization": f"Bearer {token(cli)}"}
         address = f"{server.url}/auth/devices/{device['deviceId']}/revoke"
         assert requests.post(address, json={}, headers=bearer, timeout=30).status_code == 204
         before = stored(server)

@@ -7,9 +7,12 @@ is ever inflated, and a message is never held beyond its limit, in however many 
 from __future__ import annotations
 
 import logging
-import socket
+import math
+import os
+import select
 import time
 from collections.abc import Callable, Iterator
+from ssl import SSLSocket
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from flask import Request, Response
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 PING_S: Final = 20.0
 MISSES: Final = 2
 """So many pings may go without a sign of life; then the other side is gone."""
+READ_S: Final = 1.0
+"""For the rest of a record of TLS that has begun to come; what is longer about it is asked again."""
 SEND_S: Final = 20.0
 """For an answer to be taken. Answers are small: who has not read them by then reads nothing."""
 _READ_BYTES: Final = 16_384
@@ -94,18 +99,37 @@ class _Served:
         self._leave()
 
 
+class Bell:
+    """Rings once, for all threads that wait with it. Shutting their sockets would wake them and end TLS."""
+
+    def __init__(self) -> None:
+        self._heard, self._rung = os.pipe()
+        self.has_rung = False
+
+    def ring(self) -> None:
+        if not self.has_rung:
+            self.has_rung = True
+            os.close(self._rung)  # the other end can be read from now on: there is nothing more
+
+    def fileno(self) -> int:
+        return self._heard
+
+
 class WebSocket:
-    """The server's end. Only ``end`` may be called by another thread than the one that reads."""
+    """The server's end; it is closed when the ``bell`` rings."""
 
     def __init__(
-        self, connection: socket.socket, max_bytes: int, *, monotonic: Callable[[], float] = time.monotonic
+        self, connection: Any, max_bytes: int, bell: Bell, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._socket = connection
+        self._bell = bell
+        self._waiting = select.poll()  # not select(), which knows no more than 1,024 files
+        self._waiting.register(connection, select.POLLIN)
+        self._waiting.register(bell, select.POLLIN)
         self._frames = Protocol(Side.SERVER, max_size=max_bytes, logger=_SILENT)
         self._monotonic = monotonic
         self._ping_at = monotonic() + PING_S
         self._unanswered = 0
-        self._is_ending = False
         self._message = bytearray()
         self._is_text = False
 
@@ -119,11 +143,14 @@ class WebSocket:
                 message = self._taken(cast(Frame, frame))
                 if message is not None:
                     yield message
-                if self._is_ending:
-                    self.close(StreamEnd.STOPPING, "the server is stopping")
                 if not self.is_open():
                     return
+                if self._bell.has_rung:
+                    break
             self._flush()
+            if self._bell.has_rung:
+                self.close(StreamEnd.STOPPING, "the server is stopping")
+                return
             if self._monotonic() >= self._ping_at:
                 self._ping()
                 yield None
@@ -140,15 +167,6 @@ class WebSocket:
         if self.is_open():
             self._frames.fail(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
             self._flush()
-
-    def end(self) -> None:
-        """Have the thread that reads close it with ``STOPPING``, at once or after the message it is at."""
-        self._is_ending = True
-        try:
-            # Of the plain socket, also under TLS: the layer above must not be touched from another thread.
-            socket.socket.shutdown(self._socket, socket.SHUT_RD)
-        except OSError:
-            return  # it is gone already
 
     def _taken(self, frame: Frame) -> bytes | None:
         """The message that is whole with this frame, None if none is."""
@@ -175,22 +193,28 @@ class WebSocket:
         self._flush()
 
     def _fill(self) -> None:
-        """Wait for bytes until it is time to ping."""
-        if self._is_ending:
-            self.close(StreamEnd.STOPPING, "the server is stopping")
+        """Wait for bytes until it is time to ping, or the bell rings."""
+        if not self._is_ready():
             return
-        self._socket.settimeout(max(self._ping_at - self._monotonic(), 0.001))
+        self._socket.settimeout(READ_S)
         try:
             data = self._socket.recv(_READ_BYTES)
         except TimeoutError:
-            return
-        except OSError as error:  # also what TLS says of a connection that was cut
+            return  # what had come was part of a record of TLS
+        except OSError as error:
             raise Gone from error
         if data:
             self._unanswered = 0
             self._frames.receive_data(data)
-        elif not self._is_ending:
+        else:
             self._frames.receive_eof()
+
+    def _is_ready(self) -> bool:
+        if isinstance(self._socket, SSLSocket) and self._socket.pending():
+            return True
+        wait_s = max(self._ping_at - self._monotonic(), 0.0)
+        ready = self._waiting.poll(math.ceil(wait_s * 1_000))
+        return any(handle == self._socket.fileno() for handle, _ in ready) and not self._bell.has_rung
 
     def _flush(self) -> None:
         self._socket.settimeout(SEND_S)

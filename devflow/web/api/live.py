@@ -30,13 +30,15 @@ from devflow.web.api import bearer, bp, problem
 from devflow.web.api.operation import operation
 from devflow.web.api.uploads import unavailable
 from devflow.web.current import context, session
-from devflow.web.websocket import SOCKET, Gone, Upgrade, WebSocket, accepted
+from devflow.web.websocket import SOCKET, Bell, Gone, Upgrade, WebSocket, accepted
 from devflow.wire import StreamEnd
 
 MOST: Final = 384
 """Streams at a time. Each holds one of gunicorn's 512 threads; the others are for requests."""
 OF_ONE_DEVICE: Final = 4
 """An agent opens one; more are left of connections that a network cut unnoticed."""
+LOOK_EVERY: Final = 3
+"""Pings: once a minute it is looked whether who sends nothing still may, which takes some 1.5 ms."""
 UPLOAD: Final = "/sync/events"
 EXTENSION: Final = "devflow_streams"
 _OPEN: Final = 101
@@ -67,7 +69,7 @@ class Streams:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of_device: Counter[UUID] = Counter()
-        self._open: set[WebSocket] = set()
+        self._bell: Bell | None = None
         self._has_ended = False
 
     def __len__(self) -> int:
@@ -91,24 +93,21 @@ class Streams:
             self._of_device[device] -= 1
             self._of_device += Counter()  # drops what is down to nothing
 
-    def opened(self, stream: WebSocket) -> None:
+    def bell(self) -> Bell:
+        """What ends all streams; made for the first one, since it takes two files."""
         with self._lock:
-            self._open.add(stream)
-            is_late = self._has_ended
-        if is_late:
-            stream.end()
-
-    def closed(self, stream: WebSocket) -> None:
-        with self._lock:
-            self._open.discard(stream)
+            if self._bell is None:
+                self._bell = Bell()
+                if self._has_ended:
+                    self._bell.ring()
+            return self._bell
 
     def end(self) -> None:
         """Close all, and open no more; for a worker that has to stop. Returns before they are closed."""
         with self._lock:
             self._has_ended = True
-            streams = list(self._open)
-        for stream in streams:
-            stream.end()
+            if self._bell is not None:
+                self._bell.ring()
 
 
 def init_app(app: Flask) -> None:
@@ -168,12 +167,11 @@ class _Stream:
         self._token = request.headers["Authorization"].partition(" ")[2]
         self._environ = {name: environ[name] for name in _KEPT if name in environ}
         self._last_number = 0
+        self._pings = 0
 
     def serve(self, connection: Any) -> None:
         """Answer each message in turn until either side has enough."""
-        socket = WebSocket(connection, wire.MAX_FRAME_BYTES)
-        streams = of(self._app)
-        streams.opened(socket)
+        socket = WebSocket(connection, wire.MAX_FRAME_BYTES, of(self._app).bell())
         try:
             for message in socket.messages():
                 if message is None:
@@ -182,8 +180,6 @@ class _Stream:
                     self._take(socket, message)
         except Gone:
             return
-        finally:
-            streams.closed(socket)
 
     def _take(self, socket: WebSocket, message: bytes) -> None:
         try:
@@ -230,7 +226,10 @@ class _Stream:
         )
 
     def _look(self, socket: WebSocket) -> None:
-        """Close the stream of who may send no more, also if nothing is sent."""
+        """Close the stream of who may send no more, also if nothing is sent; called at each ping."""
+        self._pings += 1
+        if self._pings % LOOK_EVERY:
+            return
         vault, server_id, now = self._context.vault, self._context.server_id, self._context.now()
         try:
             with self._context.database.reading() as reading:
