@@ -58,6 +58,10 @@ def closed(connection: ClientConnection) -> tuple[int, str]:
         return error.rcvd.code, error.rcvd.reason
 
 
+class Refused(Exception):
+    """The server opened no stream."""
+
+
 class Raw:
     """A stream that is opened properly, and then spoken over by the byte. Answers no ping."""
 
@@ -68,7 +72,9 @@ class Raw:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.socket.recv(1)
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        if not head.startswith(b"HTTP/1.1 101 "):
+            self.socket.close()
+            raise Refused(head)
         self.head = head
 
     def send(self, content: bytes) -> None:
@@ -87,7 +93,7 @@ class Raw:
         return None if found is None else int(struct.unpack("!H", found[1])[0])
 
 
-def handshake(offer: Offer, **headers: str) -> bytes:
+def handshake(offer: Offer, protocol: str = "HTTP/1.1", **headers: str) -> bytes:
     said = {
         "Host": f"127.0.0.1:{offer.server.port}",
         "Authorization": f"Bearer {offer.sender.token}",
@@ -97,7 +103,7 @@ def handshake(offer: Offer, **headers: str) -> bytes:
         "Sec-WebSocket-Version": "13",
         **headers,
     }
-    lines = ["GET /sync/stream HTTP/1.1", *(f"{name}: {value}" for name, value in said.items() if value)]
+    lines = [f"GET /sync/stream {protocol}", *(f"{name}: {value}" for name, value in said.items() if value)]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

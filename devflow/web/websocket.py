@@ -50,7 +50,8 @@ class Gone(Exception):
 def accepted(request: Request) -> tuple[int, dict[str, str]]:
     """The status and the headers that answer a handshake: 101, or what is wrong with it."""
     given = Headers([(name, request.headers[name]) for name in _HANDSHAKE if name in request.headers])
-    handshake = Handshake(request.path, given, method=request.method)
+    spoken = request.environ.get("SERVER_PROTOCOL", "")
+    handshake = Handshake(request.path, given, method=request.method, protocol=spoken)
     answer = ServerProtocol(logger=_SILENT).accept(handshake)
     kept = {name: value for name, value in answer.headers.raw_items() if name not in ("Date", "Content-Type")}
     return answer.status_code, {name: value for name, value in kept.items() if name != "Content-Length"}

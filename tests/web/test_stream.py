@@ -33,6 +33,7 @@ from tests.streaming import (
     PONG,
     TIMEOUT_S,
     Raw,
+    Refused,
     ask,
     closed,
     frame,
@@ -177,6 +178,7 @@ def test_the_handshake_names_the_server_and_offers_no_compression(offer: Offer) 
         ({"Upgrade": "h2c"}, 426),
         ({"Connection": "close", "Upgrade": ""}, 426),
         ({"DevFlow-Protocol": "2"}, 426),
+        ({"protocol": "HTTP/1.0"}, 426),
     ],
 )
 def test_what_is_no_handshake_of_somebody_known_opens_nothing(
@@ -186,7 +188,7 @@ def test_what_is_no_handshake_of_somebody_known_opens_nothing(
     with socket.create_connection(("127.0.0.1", offer.server.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(handshake(offer, **headers))
         answer = connection.recv(65_536)
-    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert answer.split()[1] == b"%d" % status, answer
     assert b"application/problem+json" in answer and b"DevFlow-Server" in answer
 
 
@@ -310,7 +312,7 @@ def try_raw(offer: Offer, content: bytes) -> bool:
     """Whether there was a place for it."""
     try:
         raw = Raw(offer)
-    except AssertionError:
+    except Refused:
         return False
     try:
         raw.socket.sendall(content)

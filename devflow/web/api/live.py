@@ -42,6 +42,7 @@ LOOK_EVERY: Final = 3
 UPLOAD: Final = "/sync/events"
 EXTENSION: Final = "devflow_streams"
 _OPEN: Final = 101
+_BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
 # Of the handshake's environment, what an upload has to say too: who asks, by what name, and from where.
 _KEPT: Final = (
@@ -131,6 +132,7 @@ def full() -> ServiceUnavailable:
 @operation(
     "Open a stream of events",
     {
+        400: "It is the handshake of a WebSocket, and has a mistake.",
         426: "It is not the handshake of a WebSocket.",
         429: "This PC has too many streams open.",
         503: "There is no room for another stream; uploads go on.",
@@ -153,7 +155,7 @@ def stream() -> Response:
 
 def _not_a_websocket(status: int, headers: Mapping[str, str]) -> Response:
     said = "expected the handshake of a WebSocket of version 13 over HTTP/1.1"
-    answer = problem(426 if status == _OPEN else status, "Upgrade required", said)
+    answer = problem(status if status == _BAD_REQUEST else 426, "Upgrade required", said)
     answer.headers["Upgrade"] = headers.get("Upgrade", "websocket")
     return answer
 
