@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from itertools import chain
 from typing import Annotated, Any, Final, Literal, TypeVar, Union
 from uuid import UUID
@@ -40,6 +40,10 @@ MAX_BATCH_EVENTS: Final = 1_000
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_INFLATED_BYTES: Final = 8 << 20
 MAX_EVENT_BYTES: Final = 32_768
+MAX_FRAME_BYTES: Final = 65_536
+"""A message of the stream, either way: any one event fits, or some hundred usual ones."""
+STREAM_WINDOW: Final = 8
+"""So many batches may be on their way in a stream before the first is answered."""
 # The last millisecond of 9998: calendars end with 9999, and a window has to end after its events.
 MAX_TIMESTAMP_MS: Final = 253_370_764_799_999
 MAX_PATH: Final = 4_096
@@ -519,6 +523,43 @@ class Problem(Struct, frozen=True, kw_only=True):
     type: str = "about:blank"
     code: str | UnsetType = UNSET
     request_id: str | UnsetType = msgspec.field(name="requestId", default=UNSET)
+
+
+class StreamBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """A batch as it goes over the stream; ``number`` is larger than that of the one before.
+
+    ``sent_at`` is the time on the PC's clock, as an upload says it in ``Date``; ``batch`` what is its body.
+    """
+
+    number: Annotated[int, Meta(ge=1, le=MAX_TIMESTAMP_MS)]
+    sent_at: Millis
+    batch: Raw
+
+
+class StreamAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an upload of that batch is answered: the status, and as ``body`` a result or a problem.
+
+    ``sent_at`` is the time on the server's clock, ``retry_after`` what the header of that name says.
+    """
+
+    number: int
+    status: int
+    sent_at: int
+    retry_after: str | None
+    body: Raw
+
+
+class StreamEnd(IntEnum):
+    """Why the server closes a stream: codes of RFC 6455, 7.4, and the last one of our own."""
+
+    STOPPING = 1001
+    BROKEN = 1002
+    NOT_TEXT = 1003
+    NOT_JSON = 1007
+    MISUSED = 1008
+    TOO_BIG = 1009
+    SILENT = 1011
+    UNAUTHORIZED = 4401
 
 
 class Received(

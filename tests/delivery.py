@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -58,6 +59,28 @@ with requests.Session() as http:
     while True:
         time.sleep(push() or 0.01)
 """
+# The same, live: it gives streams up at once and tries them again at once, so that both ways are taken.
+LIVE_SENDER: Final = """
+import random, sys, threading, time
+from pathlib import Path
+import requests
+from devflow_agent.config import Home
+from devflow_agent.live import Live, Patience
+from devflow_agent.remote import Timeouts
+from devflow_agent.sync import Backoff, PeriodicPush
+
+home, stop = Home(Path(sys.argv[1])), threading.Event()
+say = lambda text: print(text, flush=True)
+backoff = lambda: Backoff(uniform=lambda low, high: random.uniform(low, min(high / 20, 0.3)))
+timeouts = Timeouts(connect_s=2, read_s=2, answer_s=4)
+with requests.Session() as http:
+    live = Live(home, home.store(), http, say, stop, timeouts=timeouts, backoff=backoff(),
+                push=PeriodicPush(home, home.store(), http, say, backoff(), timeouts),
+                patience=Patience(tries=3, young_s=5, pause_s=0.5))
+    while True:
+        wait_s = live()
+        time.sleep(0.01 if wait_s is None else min(wait_s, 0.3))
+"""
 
 
 class Kill(StrEnum):
@@ -82,8 +105,9 @@ class Delivery:
     chance: random.Random
     postgres: Postgres | None = None
     kills: Counter[Kill] = field(default_factory=Counter)
+    script: str = SENDER
     _sender: subprocess.Popen[bytes] | None = None
-    _recorded: int = 0
+    recorded: int = 0
 
     @classmethod
     @contextmanager
@@ -110,7 +134,24 @@ class Delivery:
         made = list(self._history(count))
         for project in self.projects:
             self.store.add(project.id, [one for of, one in made if of == project.id])
-        self._recorded += count
+        self.recorded += count
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record meanwhile, a few events at a time and now and then many: some 100 a second."""
+        stop = threading.Event()
+        recorder = threading.Thread(target=self._record_slowly, args=(stop,))
+        recorder.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            recorder.join()
+
+    def _record_slowly(self, stop: threading.Event) -> None:
+        pace = random.Random(1)
+        while not stop.wait(pace.uniform(0, 0.3)):
+            self.record(pace.choice([1, 1, 1, 1, 2, 2, 3, 5, 8, 150]))
 
     def _history(self, count: int) -> Iterator[tuple[UUID, Observation]]:
         chance = self.chance
@@ -160,7 +201,7 @@ class Delivery:
         if self._sender is None or self._sender.poll() is not None:
             with (self.home.path / "sender.log").open("ab") as log:
                 self._sender = subprocess.Popen(
-                    [sys.executable, "-c", SENDER, str(self.home.path)],
+                    [sys.executable, "-c", self.script, str(self.home.path)],
                     env={"PYTHONPATH": ":".join(sys.path)},
                     stdout=log,
                     stderr=log,
@@ -191,7 +232,7 @@ class Delivery:
         """Nothing is lost, doubled or altered, on either side, and every number is what counting gives."""
         assert_counters_are_true(self.home.database)
         sent = recorded(self.store)
-        assert len(sent) == self._recorded
+        assert len(sent) == self.recorded
         assert {row["sync_status"] for row in sent.values()} == {"synced"}
         assert_same({event_id: content(row) for event_id, row in sent.items()}, arrived(self.server))
         assert self.proxy.followed == [], "no redirect is followed"
@@ -199,7 +240,8 @@ class Delivery:
     def summary(self) -> str:
         """What was endured, a line each."""
         lines = [
-            f"{self._recorded:,} events; {self.proxy.uploads:,} batches, {self.proxy.resent:,} sent again",
+            f"{self.recorded:,} events; {self.proxy.uploads:,} batches, {self.proxy.resent:,} sent again",
+            f"{self.proxy.streams:,} streams",
             f"{self.proxy.gone:,} requests to a server that was gone",
             *(f"{count:6,}  killed: {what}" for what, count in self.kills.most_common()),
             *(f"{count:6,}  {fault}" for fault, count in self.proxy.faults.most_common()),

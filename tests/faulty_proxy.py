@@ -18,8 +18,11 @@ from enum import StrEnum
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any, BinaryIO, Final, cast
 
+from tests.tunnel import Tunnel
+
 TIMEOUT_S: Final = 60.0
 UPLOAD: Final = b"POST /sync/events "
+STREAM: Final = b"GET /sync/stream "
 LOGIN: Final = b"/log-in-to-this-network"
 
 
@@ -61,6 +64,10 @@ class FaultyProxy:
     ``faults`` counts what was done, ``uploads`` the batches that began to arrive, ``resent`` those
     among them with an event that had come before, ``gone`` the requests that a killed server
     did not answer: for them it answers as a gateway does. ``followed`` holds who followed a redirect.
+    A stream is one request to the plan: it is cut in the middle of what goes up or comes down where an
+    upload would be. ``streams`` counts those that were passed on, ``takes_streams`` is False for a proxy
+    that knows nothing of them and passes a plain request on, ``breaks_streams`` what happens to each whatever
+    the plan says; ``refused_streams`` counts those that were not passed on.
     """
 
     def __init__(self, port: int, chance: random.Random) -> None:
@@ -70,6 +77,11 @@ class FaultyProxy:
         self.resent = 0
         self.gone = 0
         self.followed: list[bytes] = []
+        self.streams = 0
+        self.takes_streams = True
+        self.breaks_streams: Fault | None = None
+        self.refused_streams = 0
+        self._tunnels: set[socket.socket] = set()
         self._upstream = ("127.0.0.1", port)
         self._chance = chance
         self._changed = threading.Condition()
@@ -104,6 +116,12 @@ class FaultyProxy:
             enough = self.uploads + count
             return self._changed.wait_for(lambda: self.uploads >= enough, timeout_s)
 
+    def cut_streams(self) -> None:
+        """Cut all that are open now."""
+        for client in list(self._tunnels):
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
     def serve(self, client: socket.socket, reader: BinaryIO) -> None:
         """Take the requests of a connection until one of them ends it."""
         while head := _read_head(reader):
@@ -111,6 +129,9 @@ class FaultyProxy:
                 self.followed.append(head)
             with self._changed:
                 fault, chance = next(self.plan, Fault.NONE), random.Random(self._chance.random())
+                if head.startswith(STREAM):
+                    fault = self.breaks_streams or fault
+                    self.refused_streams += self.breaks_streams is not None or not self.takes_streams
                 self.faults[fault] += 1
                 self.uploads += head.startswith(UPLOAD)
                 self._changed.notify_all()
@@ -124,6 +145,8 @@ class FaultyProxy:
         length = _length(head)
         if fault is Fault.CUT_BEFORE:
             return _cut(client, chance)
+        if head.startswith(STREAM) and self.takes_streams:
+            return self._took_stream(fault, chance, client, head)
         if fault is Fault.CUT_REQUEST:
             self._send(head + reader.read(chance.randrange(max(length, 1))), chance)
             return _cut(client, chance)
@@ -137,6 +160,42 @@ class FaultyProxy:
             client.sendall(page)
             return True
         return _passed_back(fault, chance, client, self._answer(fault, chance, request))
+
+    def _took_stream(self, fault: Fault, chance: random.Random, client: socket.socket, head: bytes) -> bool:
+        """Pass a stream on until it ends, which it always does with the connection."""
+        if (page := self._page(fault, chance, head)) is not None:
+            client.sendall(page)
+            return False
+        if fault is Fault.SILENCE:
+            client.recv(1)
+            return False
+        try:
+            server = socket.create_connection(self._upstream, TIMEOUT_S)
+            server.sendall(head)
+        except OSError:
+            self.gone += 1
+            client.sendall(_error(chance))
+            return False
+        self.streams += 1
+        tunnel = Tunnel(
+            client,
+            server,
+            chance,
+            self._note_batch,
+            cuts_up=chance.randrange(1, 20_000) if fault in _CUTS_UP else None,
+            cuts_down=chance.randrange(1_500, 6_000) if fault in _CUTS_DOWN else None,
+        )
+        self._tunnels.add(client)
+        try:
+            tunnel.run()
+        finally:
+            self._tunnels.discard(client)
+        return False
+
+    def _note_batch(self) -> None:
+        with self._changed:
+            self.uploads += 1
+            self._changed.notify_all()
 
     def _send(self, request: bytes, chance: random.Random) -> None:
         """Send this much and cut."""
@@ -206,6 +265,8 @@ class FaultyProxy:
                 self._earlier.append(request)
 
 
+_CUTS_UP: Final = {Fault.CUT_REQUEST, Fault.CUT_AFTER, Fault.REPEATED, Fault.AT_ONCE, Fault.REPLAYED}
+_CUTS_DOWN: Final = {Fault.NO_ANSWER, Fault.CUT_ANSWER, Fault.TRUNCATED, Fault.LATE}
 _CONNECTION: Final = re.compile(rb"\r\nConnection: [^\r]*\r\n", re.IGNORECASE)
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
 _IDS: Final = re.compile(rb'"id":"([0-9a-f-]{36})"')

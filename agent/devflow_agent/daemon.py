@@ -53,7 +53,7 @@ def run(
     """Watch until ``stop`` is set, then return within a second. Raise AlreadyRunning if another does.
 
     ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``;
-    it may return in how many seconds it wants to be called again instead.
+    it may return in how many seconds it wants to be called again instead, and take its time.
     """
     store = home.store()
     with only_daemon(home):
@@ -227,6 +227,8 @@ def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
             except Exception:
                 log.exception("sync failed, next try in %.0f s", interval_s)
             due = time.monotonic() + (interval_s if wait_s is None else wait_s)
+            if wait_s == 0:
+                continue
         stop.wait(SYNC_POLL_S)
 
 

@@ -21,6 +21,7 @@ KEPT_ATTEMPTS: Final = 10_000
 
 
 _COMPARED: Final = "sync_compared"
+Via = Literal["http", "live"]
 
 
 class Synced(NamedTuple):
@@ -34,7 +35,7 @@ class Synced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to send a batch. ``latency_ms`` is None where no answer came."""
+    """One try to send a batch, by an upload or over the stream; ``latency_ms`` is None if no answer came."""
 
     timestamp_ms: int
     sent: int
@@ -44,6 +45,12 @@ class Attempt:
     latency_ms: int | None
     outcome: str
     detail: str
+    via: Via = "http"
+
+    @classmethod
+    def begun(cls, timestamp_ms: int, sent: int, size_bytes: int, via: Via) -> Attempt:
+        """One of which nothing bad is known yet."""
+        return cls(timestamp_ms, sent, 0, 0, size_bytes, None, "ok", "", via)
 
 
 def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
@@ -197,7 +204,7 @@ def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
     """Attempts to send, newest first."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail"
+            "SELECT timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail, via"
             " FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?",
             (since_ms, limit),
         )
@@ -235,8 +242,8 @@ def clock_skew_ms(store: Store) -> int | None:
 
 def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
     last_id = connection.execute(
-        "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail) VALUES"
-        " (:timestamp_ms, :sent, :synced, :failed, :bytes, :latency_ms, :outcome, :detail)",
+        "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail, via)"
+        " VALUES (:timestamp_ms, :sent, :synced, :failed, :bytes, :latency_ms, :outcome, :detail, :via)",
         asdict(attempt),
     ).lastrowid
     connection.execute("DELETE FROM sync_logs WHERE id <= ? - ?", (last_id, KEPT_ATTEMPTS))

@@ -131,6 +131,10 @@ class Remote:
         return self._account.user_id
 
     @property
+    def server_id(self) -> UUID:
+        return self._server.server_id
+
+    @property
     def epoch(self) -> UUID | None:
         """The epoch that the server named last, None before it has named one."""
         return self._epoch
@@ -189,26 +193,30 @@ class Remote:
         encoding: str | None = None,
         clock: str | None = None,
     ) -> Answer:
-        def once() -> Answer:
+        def once(url: str, token: str) -> Answer:
             return exchange(
                 self._http,
                 method,
-                self._server.server_url + path,
-                token=self._account.token,
+                url + path,
+                token=token,
                 body=body,
                 encoding=encoding,
                 clock=clock,
                 timeouts=self._timeouts,
             )
 
-        answer = once()
+        return self.ask(once)
+
+    def ask(self, once: Callable[[str, str], Answer]) -> Answer:
+        """What ``once`` is answered, given the address and a token; asked again with a renewed one."""
+        answer = once(self._server.server_url, self._account.token)
         # Twice: the tokens that another process has put in the file may be old by now, too.
         for _ in range(2):
             # A stranger's 401 must not cost us the refresh token.
             if answer.status != 401 or answer.server != str(self._server.server_id):
                 break
             is_fresh = self._renew()
-            answer = once()
+            answer = once(self._server.server_url, self._account.token)
             if is_fresh:
                 break
         self._note_epoch(answer)

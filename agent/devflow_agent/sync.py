@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import filelock
@@ -23,7 +23,7 @@ import requests
 from msgspec import Raw
 
 from devflow import wire
-from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
+from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import comparing, download, line, outbox
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt
@@ -89,11 +89,11 @@ def push(
         remote = Remote(home.credentials, http, timeouts)
         if retry_failed:
             outbox.retry_failed(store)
-        sending = _Push(store, remote, clock, on_progress)
+        sending = Sending(store, remote, clock, on_progress)
         try:
             with line.cut_off_when(http, lambda: _is_off(store)):
                 sending.run()
-                lost = _look_for_loss(store, remote, clock())
+                lost = look_for_loss(store, remote, clock())
                 if lost:
                     sending.run()
                 if Settings.load(store).sync_download:
@@ -109,7 +109,7 @@ def _is_off(store: Store) -> bool:
     return not Settings.load(store).sync_enabled
 
 
-def _look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
+def look_for_loss(store: Store, remote: Remote, now_ms: int) -> int:
     """How many events wait again that the server had lost, if it is time to look.
 
     What waited has been sent before, so that this fails is no failure of the push.
@@ -142,15 +142,15 @@ def one_sender(lock: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sendable:
+class Sendable:
     """An event and the bytes it goes out as."""
 
     event: Event
     body: bytes
 
 
-class _Push:
-    """Runs over the outbox. In each events pass once, whatever the server says of them."""
+class Sending:
+    """Goes over the outbox, in which events pass once, whatever the server says of them; settles answers."""
 
     def __init__(
         self,
@@ -179,16 +179,16 @@ class _Push:
             waiting = outbox.pending(self._store, settings.sync_batch_size, after=after)
             if not waiting:
                 break
-            for batch in _cut_to_size(self._sendable(waiting)):
+            for batch in cut_to_size(self.sendable(waiting)):
                 self._send(batch)
             after = waiting[-1].local_id
         return self._so_far
 
-    def _sendable(self, events: Sequence[Event]) -> list[_Sendable]:
+    def sendable(self, events: Sequence[Event]) -> list[Sendable]:
         """The envelope is made only now: who and where to may have changed since the event was recorded."""
         remote_ids = {project.id: project.remote_id for project in self._store.projects()}
         return [
-            _Sendable(event, self._envelope(event, remote_id))
+            Sendable(event, self._envelope(event, remote_id))
             for event in events
             if (remote_id := remote_ids[event.project_id]) is not None
         ]
@@ -207,7 +207,7 @@ class _Push:
             )
         )
 
-    def _send(self, batch: list[_Sendable]) -> None:
+    def _send(self, batch: list[Sendable]) -> None:
         """Send a batch; where the server refuses it as a whole, find the events it means by halving."""
         parts = [batch]
         while parts:
@@ -216,23 +216,21 @@ class _Push:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
 
-    def _send_part(self, part: list[_Sendable]) -> bool:
+    def _send_part(self, part: list[Sendable]) -> bool:
         """Send and settle; return False if it has to be halved, raise if nothing can be sent now."""
-        body = gzip.compress(_batch_json(part, self._device_id), GZIP_LEVEL, mtime=0)
+        body = gzip.compress(batch_json(part, self._device_id), GZIP_LEVEL, mtime=0)
         if len(body) > wire.MAX_BODY_BYTES and len(part) > 1:
             return False
-        attempt = Attempt(
-            timestamp_ms=self._clock(),
-            sent=len(part),
-            synced=0,
-            failed=0,
-            bytes=len(body),
-            latency_ms=None,
-            outcome="ok",
-            detail="",
-        )
+        attempt = Attempt.begun(self._clock(), len(part), len(body), "http")
+        return self.settled(part, attempt, lambda: self._remote.upload(body, attempt.timestamp_ms))
+
+    def settled(self, part: list[Sendable], attempt: Attempt, ask: Callable[[], Answer]) -> bool:
+        """Settle by what is answered; return False if the part has to be halved and sent by an upload.
+
+        Raise Offline or Unauthorized if nothing can be sent now. The attempt is written down in any case.
+        """
         try:
-            answer = self._remote.upload(body, attempt.timestamp_ms)
+            answer = ask()
             attempt = replace(attempt, latency_ms=answer.latency_ms)
             verdicts = read_verdicts(self._remote.checked(answer), [one.event.id for one in part])
             self._note_clock(answer)
@@ -245,11 +243,15 @@ class _Push:
                 return False
             verdicts = Verdicts(synced=(), failed={part[0].event.id: str(error)}, kept={})
         except (Offline, Unauthorized) as error:
-            outcome = "offline" if isinstance(error, Offline) else "unauthorized"
-            outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
+            self.lost(attempt, error)
             raise
         self._settle(part, verdicts, attempt)
         return True
+
+    def lost(self, attempt: Attempt, error: Offline | Unauthorized) -> None:
+        """Write down an attempt that settles nothing."""
+        outcome = "offline" if isinstance(error, Offline) else "unauthorized"
+        outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
 
     def _note_clock(self, answer: Answer) -> None:
         """Keep how far our clock is ahead of the server's, for those who ask why times look wrong."""
@@ -258,7 +260,7 @@ class _Push:
             self._clock_skew_ms = -ahead
             outbox.note_clock_skew(self._store, -ahead)
 
-    def _settle(self, part: list[_Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
+    def _settle(self, part: list[Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
         refused = {**verdicts.failed, **verdicts.kept}
         if refused and attempt.outcome == "ok":
             attempt = replace(attempt, outcome="partial", detail=next(iter(refused.values())))
@@ -275,12 +277,14 @@ class _Push:
         self._on_progress(self._so_far)
 
 
-def _cut_to_size(events: list[_Sendable]) -> Iterator[list[_Sendable]]:
-    """The events in order, in batches the server will inflate."""
-    batch: list[_Sendable] = []
+def cut_to_size(
+    events: list[Sendable], most_bytes: int = wire.MAX_INFLATED_BYTES
+) -> Iterator[list[Sendable]]:
+    """The events in order, in batches the server will take; one too large stands alone."""
+    batch: list[Sendable] = []
     size = _ENVELOPE_BYTES
     for one in events:
-        if batch and size + len(one.body) + 1 > wire.MAX_INFLATED_BYTES:
+        if batch and size + len(one.body) + 1 > most_bytes:
             yield batch
             batch, size = [], _ENVELOPE_BYTES
         batch.append(one)
@@ -289,7 +293,7 @@ def _cut_to_size(events: list[_Sendable]) -> Iterator[list[_Sendable]]:
         yield batch
 
 
-def _batch_json(part: Sequence[_Sendable], device_id: UUID) -> bytes:
+def batch_json(part: Sequence[Sendable], device_id: UUID) -> bytes:
     return wire.encode(wire.Batch(events=[Raw(one.body) for one in part], device_id=device_id))
 
 
@@ -380,7 +384,9 @@ class Backoff:
 class PeriodicPush:
     """What the daemon calls again and again: a push that waits longer after each failure.
 
-    It never raises what only means "later", and says what lasts once, not at every try.
+    It never raises what only means "later", and says what lasts once, not at every try. ``outcome`` is how
+    the last one went: all was sent, it is too early or the server did not answer, somebody has to do
+    something first, or another process is sending.
     """
 
     def __init__(
@@ -399,9 +405,12 @@ class PeriodicPush:
         self._backoff = backoff or Backoff()
         self._timeouts = timeouts
         self._said = ""
+        self._paused_by: type[DevflowError] | None = None
+        self.outcome: Literal["sent", "later", "paused", "busy"] = "later"
 
     def __call__(self) -> float | None:
         """Return in how many seconds to call again; None if the usual interval will do."""
+        self.outcome = "later"
         if (pause_s := self._backoff.remaining_s()) > 0:
             return pause_s
         try:
@@ -410,11 +419,18 @@ class PeriodicPush:
             self._say_once(f"sync: {error}; everything is kept")
             return self._backoff.failed(error)
         except (Unauthorized, Invalid) as error:
-            self._say_once(f"sync is paused: {error}")
+            # Whom one try has signed out the next one does not find: that is no news.
+            if type(error) is not self._paused_by:
+                self._say_once(f"sync is paused: {error}")
+            self._paused_by = type(error)
+            self.outcome = "paused"
             return None
         except Busy:  # that process sends what we would
+            self.outcome = "busy"
             return None
         self._backoff.succeeded()
+        self._paused_by = None
+        self.outcome = "sent"
         if self._said:
             self._say_once("")
             self._on_message("sync works again")

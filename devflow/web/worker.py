@@ -3,7 +3,8 @@
 Gunicorn itself waits for a request without end once its first byte has come, so 512 sockets that
 drip would hold all threads. Here the whole head has a deadline, and the whole body another one, however
 steadily either drips. Past it the socket is shut for reading only: of a head nothing comes any more,
-and of a body the application sees that it is short, and can still say so.
+and of a body the application sees that it is short, and can still say so. A WebSocket is a request without
+a body whose answer does not end: it has no deadline here, only an end when the worker stops.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ctypes
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,6 +55,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         give_memory_back()
         self.waits: dict[int, Wait] = {}
+        self.end_streams: Callable[[], None] = lambda: None
+        """Set by who loads the app: has the threads return that would wait for ever."""
         threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
         super().init_process()
 
@@ -83,6 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             for wait in list(self.waits.values()):
                 if wait.is_over(now):
                     wait.end()
+        self.end_streams()  # it was told to stop, and leaves them little time
 
 
 def give_memory_back() -> None:

@@ -77,6 +77,7 @@ class ScriptedServer:
         self.before_refresh: Callable[[], None] = lambda: None
         self.pairing: deque[Play] = deque()
         self.devices: list[dict[str, Any]] = []
+        self.stream: Callable[[socket.socket, Seen], None] | None = None  # has the connection then
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
@@ -193,6 +194,10 @@ class ScriptedServer:
                 body = gzip.decompress(sent) if self.headers.get("Content-Encoding") == "gzip" else sent
                 seen = Seen(self.command, self.path, dict(self.headers), body, len(sent))
                 owner.seen.append(seen)
+                if owner.stream is not None and seen.path == "/sync/stream":
+                    self.close_connection = True
+                    owner.stream(self.connection, seen)
+                    return
                 answer = owner.answer(seen)
                 if answer is None:
                     self.close_connection = True

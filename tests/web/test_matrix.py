@@ -114,6 +114,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /sync/events": OWN,
     "GET /sync/events/<uuid:event_id>": OWN,
     "GET /sync/updates": OWN,
+    "GET /sync/stream": replace(OWN, answer=426),  # to the guess of this test, which is no handshake
     "GET /projects/<uuid:project_id>/status": Door(f"{RED} ada", f"{BLUE} ada"),
     "GET /teams/<uuid:team_id>/activity": Door(f"{RED} ada", f"{BLUE} ada"),
     "GET /metrics/aggregate": Door(f"{RED} ada", f"{BLUE} ada"),

@@ -72,13 +72,14 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
 def watch(run: Run) -> None:
     """Follow all projects until interrupted, and sync them if that is on."""
     from devflow_agent import daemon
-    from devflow_agent.sync import PeriodicPush
+    from devflow_agent.live import Live
 
     def say(text: str) -> None:
         click.echo(plain(text))
 
     with daemon.stopped_by_signals() as stop:
-        daemon.run(run.home, stop=stop, on_message=say, sync=PeriodicPush(run.home, run.store, run.http, say))
+        sync = Live(run.home, run.store, run.http, say, stop)
+        daemon.run(run.home, stop=stop, on_message=say, sync=sync)
     click.echo("stopped; everything recorded is kept")
 
 

@@ -46,8 +46,9 @@ CREATE TABLE sync_logs (
     sent        INTEGER NOT NULL,
     synced      INTEGER NOT NULL,
     failed      INTEGER NOT NULL,
-    bytes       INTEGER NOT NULL,           -- compressed, as sent
+    bytes       INTEGER NOT NULL,           -- as sent: compressed over http
     latency_ms  INTEGER,                    -- null where no answer came
     outcome     TEXT NOT NULL,              -- ok | partial | offline | unauthorized | refused | too_large
-    detail      TEXT NOT NULL
+    detail      TEXT NOT NULL,
+    via         TEXT NOT NULL CHECK (via IN ('http', 'live'))
 ) STRICT;

@@ -25,12 +25,14 @@ def init_app(app: Flask) -> None:
         account,
         auth,
         health,
+        live,
         metrics,
         openapi,
         sync,
     )
 
     uploads.init_app(app)
+    live.init_app(app)
     app.register_blueprint(bp)
 
 

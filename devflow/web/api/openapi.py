@@ -61,6 +61,8 @@ _HEADERS: Final[Mapping[int, Schema]] = {
     429: _RETRY,
     503: _RETRY,
 }
+SWITCHING: Final = 101
+"""The answer of a door behind which no HTTP is spoken."""
 _SERVER: Final[Schema] = {
     "description": "The server's own id: what another server says settles nothing.",
     "schema": {"type": "string", "format": "uuid"},
@@ -259,6 +261,8 @@ def _body(body: type[Struct], limit: int) -> Schema:
 def _success(told: Operation) -> Schema:
     if told.answer is None:
         return {"description": "It is done.", "headers": _named({})}
+    if told.status == SWITCHING:
+        return {"description": told.summary, "headers": _named({})}
     is_own = told.answer is Response
     schema = {"type": "object"} if is_own else _ref(told.answer.__name__)
     table: Schema = {CSV: {"schema": {"type": "string"}}} if told.is_table else {}

@@ -1,0 +1,243 @@
+"""``/sync/stream``: events as they happen, over a WebSocket that stays open.
+
+A message of it is asked of ``POST /sync/events`` inside this process, as a request of its own: verdicts,
+rights, pace, limits and errors are that door's, and cannot be others here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, Final, cast
+from uuid import UUID
+
+from flask import Flask, Response, current_app, request
+from msgspec import Raw
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.wrappers import Response as Answer
+
+from devflow import wire
+from devflow.access import Action
+from devflow.accounts import tokens
+from devflow.context import Context
+from devflow.errors import Invalid, Limited, Unauthorized
+from devflow.web import guard
+from devflow.web.api import bearer, bp, problem
+from devflow.web.api.operation import operation
+from devflow.web.api.uploads import unavailable
+from devflow.web.current import context, session
+from devflow.web.websocket import SOCKET, Bell, Gone, Upgrade, WebSocket, accepted
+from devflow.wire import StreamEnd
+
+MOST: Final = 384
+"""Streams at a time. Each holds one of gunicorn's 512 threads; the others are for requests."""
+OF_ONE_DEVICE: Final = 4
+"""An agent opens one; more are left of connections that a network cut unnoticed."""
+LOOK_EVERY: Final = 3
+"""Pings: once a minute it is looked whether who sends nothing still may, which takes some 1.5 ms."""
+UPLOAD: Final = "/sync/events"
+EXTENSION: Final = "devflow_streams"
+_OPEN: Final = 101
+_BAD_REQUEST: Final = 400
+_UNAUTHORIZED: Final = 401
+# Of the handshake's environment, what an upload has to say too: who asks, by what name, and from where.
+_KEPT: Final = (
+    "HTTP_AUTHORIZATION",
+    "HTTP_HOST",
+    "HTTP_USER_AGENT",
+    "HTTP_DEVFLOW_PROTOCOL",
+    "REMOTE_ADDR",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.version",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+)
+log = logging.getLogger(__name__)
+
+
+class Streams:
+    """The open streams of one server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of_device: Counter[UUID] = Counter()
+        self._bell: Bell | None = None
+        self._has_ended = False
+
+    def __len__(self) -> int:
+        """How many places are taken."""
+        return self._of_device.total()
+
+    def take_place(self, device: UUID) -> Callable[[], None]:
+        """What gives the place back; raise Limited or ServiceUnavailable if there is none."""
+        with self._lock:
+            if self._has_ended:
+                raise unavailable("the server is stopping")
+            if self._of_device[device] >= OF_ONE_DEVICE:
+                raise Limited(f"expected at most {OF_ONE_DEVICE} streams of one device at a time", 30)
+            if len(self) >= MOST:
+                raise full()
+            self._of_device[device] += 1
+        return lambda: self._leave(device)
+
+    def _leave(self, device: UUID) -> None:
+        with self._lock:
+            self._of_device[device] -= 1
+            self._of_device += Counter()  # drops what is down to nothing
+
+    def bell(self) -> Bell:
+        """What ends all streams; made for the first one, since it takes two files."""
+        with self._lock:
+            if self._bell is None:
+                self._bell = Bell()
+                if self._has_ended:
+                    self._bell.ring()
+            return self._bell
+
+    def end(self) -> None:
+        """Close all, and open no more; for a worker that has to stop. Returns before they are closed."""
+        with self._lock:
+            self._has_ended = True
+            if self._bell is not None:
+                self._bell.ring()
+
+
+def init_app(app: Flask) -> None:
+    app.extensions[EXTENSION] = Streams()
+
+
+def of(app: Flask) -> Streams:
+    return cast(Streams, app.extensions[EXTENSION])
+
+
+def full() -> ServiceUnavailable:
+    """Streams last: to come back within seconds would be in vain."""
+    return ServiceUnavailable(
+        "the server has as many streams as it can hold: upload instead", retry_after=300
+    )
+
+
+@bp.get("/sync/stream")  # so that who asks by mistake is told so, and by whose right
+@bp.get("/sync/stream", websocket=True)
+@guard.needs(Action.SYNC)
+@operation(
+    "Open a stream of events",
+    {
+        400: "It is the handshake of a WebSocket, and has a mistake.",
+        426: "It is not the handshake of a WebSocket.",
+        429: "This PC has too many streams open.",
+        503: "There is no room for another stream; uploads go on.",
+    },
+    status=_OPEN,
+)
+def stream() -> Response:
+    """A WebSocket: each message a ``StreamBatch``, answered by a ``StreamAnswer`` with its number."""
+    device = bearer.current(session()).device
+    if device is None:
+        raise Unauthorized("expected a token of a device: log in with a deviceId")
+    status, headers = accepted(request)
+    if status != _OPEN or SOCKET not in request.environ:
+        return _not_a_websocket(status, headers)
+    app = cast(Any, current_app)._get_current_object()
+    served = _Stream(app, request.environ)
+    leave = of(app).take_place(device.public_id)
+    return Upgrade(headers, served.serve, leave)
+
+
+def _not_a_websocket(status: int, headers: Mapping[str, str]) -> Response:
+    said = "expected the handshake of a WebSocket of version 13 over HTTP/1.1"
+    answer = problem(status if status == _BAD_REQUEST else 426, "Upgrade required", said)
+    answer.headers["Upgrade"] = headers.get("Upgrade", "websocket")
+    return answer
+
+
+class _Stream:
+    """One stream, of one token."""
+
+    def __init__(self, app: Flask, environ: Mapping[str, Any]) -> None:
+        self._app = app
+        self._context: Context = context()
+        self._token = request.headers["Authorization"].partition(" ")[2]
+        self._environ = {name: environ[name] for name in _KEPT if name in environ}
+        self._last_number = 0
+        self._pings = 0
+
+    def serve(self, connection: Any) -> None:
+        """Answer each message in turn until either side has enough."""
+        socket = WebSocket(connection, wire.MAX_FRAME_BYTES, of(self._app).bell())
+        try:
+            for message in socket.messages():
+                if message is None:
+                    self._look(socket)
+                else:
+                    self._take(socket, message)
+        except Gone:
+            return
+
+    def _take(self, socket: WebSocket, message: bytes) -> None:
+        try:
+            asked = self._numbered(message)
+        except (UnicodeDecodeError, Invalid) as error:
+            socket.close(StreamEnd.NOT_JSON, str(error))
+            return
+        if asked.number <= self._last_number:
+            socket.close(
+                StreamEnd.MISUSED, f"expected a number above {self._last_number}, got {asked.number}"
+            )
+            return
+        self._last_number = asked.number
+        answer = self._answered(asked)
+        socket.send(wire.encode(answer))
+        if answer.status == _UNAUTHORIZED:
+            socket.close(StreamEnd.UNAUTHORIZED, "this token is no longer good")
+
+    @staticmethod
+    def _numbered(message: bytes) -> wire.StreamBatch:
+        message.decode()  # what is raw in it the decoder would pass over
+        return wire.decode(message, wire.StreamBatch)
+
+    def _answered(self, asked: wire.StreamBatch) -> wire.StreamAnswer:
+        body = bytes(asked.batch)
+        environ = {
+            **self._environ,
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": UPLOAD,
+            "QUERY_STRING": "",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_DATE": wire.clock(asked.sent_at),
+            "wsgi.input": BytesIO(body),
+        }
+        answer = Answer.from_app(self._app.wsgi_app, environ, buffered=True)
+        return wire.StreamAnswer(
+            number=asked.number,
+            status=answer.status_code,
+            sent_at=self._context.now(),
+            retry_after=answer.headers.get("Retry-After"),
+            body=Raw(answer.get_data()),
+        )
+
+    def _look(self, socket: WebSocket) -> None:
+        """Close the stream of who may send no more, also if nothing is sent; called at each ping."""
+        self._pings += 1
+        if self._pings % LOOK_EVERY:
+            return
+        vault, server_id, now = self._context.vault, self._context.server_id, self._context.now()
+        try:
+            with self._context.database.reading() as reading:
+                tokens.holder(reading, tokens.claims(vault, self._token, server_id), now)
+        except Unauthorized as error:
+            socket.close(StreamEnd.UNAUTHORIZED, str(error))
+        except SQLAlchemyError as error:
+            # An outage ends no stream: the next batch is told of it.
+            log.warning("could not look whether a stream may go on: %s", type(error).__name__)
