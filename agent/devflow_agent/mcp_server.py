@@ -17,7 +17,6 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
-import requests
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError
@@ -32,6 +31,7 @@ from devflow_agent.analyse.activity import Numbers, Part
 from devflow_agent.analyse.kept import Kept
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.config import Home, iso, now_ms
+from devflow_agent.connection import Connection
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.mcp_answers import (
     ActivityAnswer,
@@ -173,7 +173,7 @@ class Tools:
         ] = False,
     ) -> TriggerAnswer:
         """Send all waiting events of linked projects now, and say what became of them."""
-        with _told(), requests.Session() as http:
+        with _told(), Connection.of(self._store) as http:
             pushed = sync.push(self._home, self._store, http, retry_failed=force)
             return TriggerAnswer(
                 synced=pushed.synced,
@@ -255,7 +255,7 @@ class Tools:
     def _change_endpoint(self, endpoint: str) -> list[str]:
         """Plain http to another machine stays a decision for the command line."""
         before = credentials.load(self._home.credentials)
-        with requests.Session() as http:
+        with Connection.of(self._store) as http:
             server = enrolment.enrol(self._home, self._store, http, endpoint)
         if before is not None and before.server_url == server.server_url:
             return []

@@ -6,7 +6,6 @@ stored or as refused for good. Every other outcome, known or not, keeps it.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import random
 import time
@@ -20,25 +19,22 @@ from uuid import UUID
 import filelock
 import msgspec
 import requests
-from msgspec import Raw
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import comparing, outbox
+from devflow_agent import batches, comparing, network, outbox
+from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
-from devflow_agent.outbox import Attempt
+from devflow_agent.outbox import Attempt, Pause
 from devflow_agent.plain import counted
 from devflow_agent.remote import Answer, Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.store import Event, Store
 
 log = logging.getLogger(__name__)
-# Level 6 makes a batch 14 % smaller than level 3 for 1.5 ms more a thousand events.
-GZIP_LEVEL: Final = 6
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 300.0
 _KNOWN_CODES: Final = frozenset(wire.ErrorCode)
-_ENVELOPE_BYTES: Final = 256  # more than {"events":[],"deviceId":"..."} takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +115,6 @@ def one_sender(lock: Path) -> Iterator[None]:
         raise Busy("another process is sending right now") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Sendable:
-    """An event and the bytes it goes out as."""
-
-    event: Event
-    body: bytes
-
-
 class _Push:
     """Runs over the outbox. In each events pass once, whatever the server says of them."""
 
@@ -150,50 +138,30 @@ class _Push:
         after = 0
         # Asked again before each batch: `sync disable` takes effect at once.
         while (settings := Settings.load(self._store)).sync_enabled:
-            waiting = outbox.pending(self._store, settings.sync_batch_size, after=after)
+            limit = network.batch_size(self._store, settings, self._clock())
+            waiting = outbox.pending(self._store, limit, after=after)
             if not waiting:
                 break
-            for batch in _cut_to_size(self._sendable(waiting)):
+            for batch in batches.cut_to_size(self._sendable(waiting)):
                 self._send(batch)
             after = waiting[-1].local_id
         return self._so_far
 
-    def _sendable(self, events: Sequence[Event]) -> list[_Sendable]:
-        """The envelope is made only now: who and where to may have changed since the event was recorded."""
-        remote_ids = {project.id: project.remote_id for project in self._store.projects()}
-        return [
-            _Sendable(event, self._envelope(event, remote_id))
-            for event in events
-            if (remote_id := remote_ids[event.project_id]) is not None
-        ]
+    def _sendable(self, events: Sequence[Event]) -> list[Sendable]:
+        return batches.sendable(self._store, self._device_id, self._remote.user_id, events)
 
-    def _envelope(self, event: Event, remote_id: UUID) -> bytes:
-        return wire.encode(
-            wire.SyncEvent(
-                id=str(event.id),
-                timestamp=event.timestamp_ms,
-                device_id=self._device_id,
-                user_id=self._remote.user_id,
-                project_id=remote_id,
-                local_id=event.local_id,
-                event_type=event.event_type,
-                event_data=Raw(event.data_json.encode()),
-            )
-        )
-
-    def _send(self, batch: list[_Sendable]) -> None:
+    def _send(self, batch: list[Sendable]) -> None:
         """Send a batch; where the server refuses it as a whole, find the events it means by halving."""
         parts = [batch]
         while parts:
             part = parts.pop()
             if not self._send_part(part):
-                middle = len(part) // 2
-                parts += [part[middle:], part[:middle]]
+                parts += reversed(batches.halves(part))
 
-    def _send_part(self, part: list[_Sendable]) -> bool:
+    def _send_part(self, part: list[Sendable]) -> bool:
         """Send and settle; return False if it has to be halved, raise if nothing can be sent now."""
-        body = gzip.compress(_batch_json(part, self._device_id), GZIP_LEVEL, mtime=0)
-        if len(body) > wire.MAX_BODY_BYTES and len(part) > 1:
+        body = batches.compressed(batches.as_json(part, self._device_id))
+        if not batches.fits(body, part):
             return False
         attempt = Attempt(
             timestamp_ms=self._clock(),
@@ -204,6 +172,8 @@ class _Push:
             latency_ms=None,
             outcome="ok",
             detail="",
+            first_local_id=part[0].event.local_id,
+            last_local_id=part[-1].event.local_id,
         )
         try:
             answer = self._remote.upload(body, attempt.timestamp_ms)
@@ -217,7 +187,8 @@ class _Push:
             if len(part) > 1:
                 outbox.settle(self._store, (), attempt=attempt)
                 return False
-            verdicts = Verdicts(synced=(), failed={part[0].event.id: str(error)}, kept={})
+            reason = f"{attempt.outcome}: {error}"
+            verdicts = Verdicts(synced=(), failed={part[0].event.id: reason}, kept={})
         except (Offline, Unauthorized) as error:
             outcome = "offline" if isinstance(error, Offline) else "unauthorized"
             outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
@@ -232,7 +203,7 @@ class _Push:
             self._clock_skew_ms = -ahead
             outbox.note_clock_skew(self._store, -ahead)
 
-    def _settle(self, part: list[_Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
+    def _settle(self, part: list[Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
         refused = {**verdicts.failed, **verdicts.kept}
         if refused and attempt.outcome == "ok":
             attempt = replace(attempt, outcome="partial", detail=next(iter(refused.values())))
@@ -247,24 +218,6 @@ class _Push:
         settled = Pushed(len(verdicts.synced), len(verdicts.failed), len(verdicts.kept))
         self._so_far = self._so_far.plus(settled)
         self._on_progress(self._so_far)
-
-
-def _cut_to_size(events: list[_Sendable]) -> Iterator[list[_Sendable]]:
-    """The events in order, in batches the server will inflate."""
-    batch: list[_Sendable] = []
-    size = _ENVELOPE_BYTES
-    for one in events:
-        if batch and size + len(one.body) + 1 > wire.MAX_INFLATED_BYTES:
-            yield batch
-            batch, size = [], _ENVELOPE_BYTES
-        batch.append(one)
-        size += len(one.body) + 1
-    if batch:
-        yield batch
-
-
-def _batch_json(part: Sequence[_Sendable], device_id: UUID) -> bytes:
-    return wire.encode(wire.Batch(events=[Raw(one.body) for one in part], device_id=device_id))
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -382,13 +335,17 @@ class PeriodicPush:
             pushed = push(self._home, self._store, self._http, timeouts=self._timeouts)
         except Offline as error:
             self._say_once(f"sync: {error}; everything is kept")
-            return self._backoff.failed(error)
+            delay_s = self._backoff.failed(error)
+            outbox.note_pause(self._store, Pause(now_ms() + round(delay_s * 1000), str(error)))
+            return delay_s
         except (Unauthorized, Invalid) as error:
             self._say_once(f"sync is paused: {error}")
             return None
         except Busy:  # that process sends what we would
             return None
         self._backoff.succeeded()
+        if (ended := outbox.pause(self._store, now_ms())) is not None:
+            outbox.note_pause(self._store, Pause(0, ended.why))
         if self._said:
             self._say_once("")
             self._on_message("sync works again")

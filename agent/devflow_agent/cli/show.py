@@ -105,11 +105,11 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "syncSuccessRate": sync.success_rate,
         "averageSyncLatencyMs": sync.average_latency_ms,
         "clockSkewSeconds": None if sync.clock_skew_ms is None else sync.clock_skew_ms // 1000,
-        "lastAttempt": None if attempt is None else _attempt_data(attempt),
+        "lastAttempt": None if attempt is None else attempt_data(attempt),
     }
 
 
-def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+def attempt_data(attempt: Attempt) -> dict[str, Any]:
     return {
         "time": iso(attempt.timestamp_ms),
         "outcome": attempt.outcome,
