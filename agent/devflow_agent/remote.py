@@ -150,6 +150,11 @@ class Remote:
         answer = self._ask("POST", f"/sync/projects/{project_id}/missing", body=wire.encode(asked))
         return _decoded(self._found(answer), wire.Missing).ids
 
+    def trace(self, name: wire.EventName) -> wire.Trace:
+        """What the server has of this event; raise NotFound if it has none that is ours to know of."""
+        path = f"/sync/events/{name.id}?timestamp={name.timestamp}"
+        return _decoded(self._found(self._ask("GET", path)), wire.Trace)
+
     def devices(self) -> list[wire.Device]:
         return _decoded(self.checked(self._ask("GET", "/auth/devices")), wire.Devices).devices
 

@@ -77,6 +77,7 @@ class ScriptedServer:
         self.before_refresh: Callable[[], None] = lambda: None
         self.pairing: deque[Play] = deque()
         self.devices: list[dict[str, Any]] = []
+        self.state = "whole"  # of what it has stored
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
@@ -148,6 +149,8 @@ class ScriptedServer:
                 return digests(self, seen)
             case "POST", path if path.endswith("/missing"):
                 return missing(self, seen)
+            case "GET", path if path.startswith("/sync/events/"):
+                return trace(self, path)
             case "GET", "/sync/projects":
                 return answer_json(200, {"projects": self.projects})
             case "GET", "/auth/devices":
@@ -253,6 +256,19 @@ def digests(server: ScriptedServer, seen: Seen) -> Answer:
 def missing(server: ScriptedServer, seen: Seen) -> Answer:
     asked = [event["id"] for event in seen.json["events"] if event["timestamp"] >= server.keeps_since]
     return answer_json(200, {"ids": [event_id for event_id in asked if event_id not in server.stored]})
+
+
+def trace(server: ScriptedServer, path: str) -> Answer:
+    event_id, _, query = path.removeprefix("/sync/events/").partition("?timestamp=")
+    event = server.stored.get(event_id)
+    if event is None or str(event["timestamp"]) != query:
+        return problem(404, "there is no such event of yours at this time")
+    told = {
+        name: event[name] for name in ("id", "timestamp", "projectId", "eventType", "deviceId", "localId")
+    }
+    return answer_json(
+        200, {**told, "state": server.state, "counted": "you", "receivedAt": event["timestamp"] + 1, "seq": 1}
+    )
 
 
 def refusal(seen: Seen, event_id: str, code: str, *, retryable: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from devflow_agent.cli.sync import account, configuring, devices, linking, sending, watching
+from devflow_agent.cli.sync import account, configuring, devices, linking, sending, tracing, watching
 
 
 @click.group()
@@ -28,5 +28,6 @@ for _command in (
     watching.errors,
     watching.logs,
     watching.history,
+    tracing.trace,
 ):
     sync.add_command(_command)
