@@ -243,12 +243,15 @@ class Tools:
             linked_projects=[f"{plain(name)} -> {plain(remote)}" for name, remote in state.linked],
             interval=state.interval_s,
             batch_size=state.batch_size,
+            current_batch_size=state.current_batch_size,
+            network_quality=state.network,
             sync_queue_size=state.pending,
             synced=state.synced,
             failed=state.failed,
             last_sync_time=None if state.last_success_ms is None else iso(state.last_success_ms),
             sync_success_rate=state.success_rate,
-            average_sync_latency_ms=state.average_latency_ms,
+            average_sync_latency=state.average_latency_ms,
+            alerts=[f"since {iso(since)}: {plain(says)}" for _, since, says in state.alerts],
             last_attempt=None if state.last_attempt is None else _attempt(state.last_attempt),
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -166,9 +166,15 @@ class Remote:
         """End all tokens of this sign-in, on the server."""
         self.checked(self._ask("POST", "/auth/logout", body=b"{}"), expected=204)
 
-    def upload(self, body: bytes, now_ms: int) -> Answer:
-        """Send a gzipped batch and the time on this PC's clock; the answer is not checked yet."""
-        return self._ask("POST", "/sync/events", body=body, encoding="gzip", clock=wire.clock(now_ms))
+    def upload(self, body: bytes, now_ms: int, report: wire.Report | None = None) -> Answer:
+        """Send a gzipped batch, the time on this PC's clock, and how sync is doing.
+
+        The answer is not checked yet.
+        """
+        said = {"Content-Encoding": "gzip", wire.CLOCK_HEADER: wire.clock(now_ms)}
+        if report is not None:
+            said[wire.REPORT_HEADER] = wire.report_header(report)
+        return self._ask("POST", "/sync/events", body=body, headers=said)
 
     def checked(self, answer: Answer, *, expected: int = 200) -> bytes:
         return checked(answer, self._server.server_id, expected=expected)
@@ -185,8 +191,7 @@ class Remote:
         path: str,
         *,
         body: bytes | None = None,
-        encoding: str | None = None,
-        clock: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         def once() -> Answer:
             return exchange(
@@ -195,8 +200,7 @@ class Remote:
                 self._server.server_url + path,
                 token=self._account.token,
                 body=body,
-                encoding=encoding,
-                clock=clock,
+                headers=headers,
                 timeouts=self._timeouts,
             )
 
@@ -270,30 +274,25 @@ def exchange(
     *,
     token: str | None = None,
     body: bytes | None = None,
-    encoding: str | None = None,
-    clock: str | None = None,
+    headers: Mapping[str, str] | None = None,
     timeouts: Timeouts | None = None,
 ) -> Answer:
     """One request, never redirected; raise Offline if no complete answer came."""
     timeouts = timeouts or Timeouts()
-    headers = {
+    said = {
         wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
         "Accept": "application/json, application/problem+json",
         "Accept-Encoding": "identity",  # answers are small, and an inflated one has no bound
     }
     if body is not None:
-        headers["Content-Type"] = "application/json"
-    if encoding is not None:
-        headers["Content-Encoding"] = encoding
-    if clock is not None:
-        headers[wire.CLOCK_HEADER] = clock
+        said["Content-Type"] = "application/json"
     started = time.monotonic()
     try:
         with http.request(
             method,
             url,
             data=body,
-            headers=headers,
+            headers={**said, **(headers or {})},
             auth=_bearer(token),
             timeout=(timeouts.connect_s, timeouts.read_s),
             allow_redirects=False,

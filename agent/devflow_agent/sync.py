@@ -22,7 +22,7 @@ import requests
 
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, comparing, network, outbox
+from devflow_agent import batches, comparing, measures, network, outbox
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt, Pause
@@ -176,7 +176,7 @@ class _Push:
             last_local_id=part[-1].event.local_id,
         )
         try:
-            answer = self._remote.upload(body, attempt.timestamp_ms)
+            answer = self._remote.upload(body, attempt.timestamp_ms, measures.report(self._store, len(part)))
             attempt = replace(attempt, latency_ms=answer.latency_ms)
             verdicts = read_verdicts(self._remote.checked(answer), [one.event.id for one in part])
             self._note_clock(answer)

@@ -139,7 +139,7 @@ def test_the_queue_of_the_command_line_is_the_one_of_the_store(
     outbox.record(2)
     found = cli.json("sync", "queue")
     (project,) = found["projects"]
-    assert (found["syncQueueSize"], found["nextBatch"], found["batchSize"]) == (3, 3, 100)
+    assert (found["syncQueueSize"], found["nextBatch"], found["currentBatchSize"]) == (3, 3, 100)
     assert project["byType"] == {"file.saved": 3}
     assert (project["refusedForNow"], project["why"], project["linkedTo"]) == (1, "nobody sends", "Shop")
     text = cli.ok("sync", "queue")

@@ -8,11 +8,9 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import groupby
 
 from devflow_agent import outbox
+from devflow_agent.measures import WORKED
 from devflow_agent.outbox import Attempt
 from devflow_agent.store import Store
-
-GOOD = frozenset({"ok", "partial"})
-"""Outcomes of an attempt in which the server judged the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def _day(date: str, found: Iterable[Attempt]) -> Day:
     return Day(
         date=date,
         attempts=len(attempts),
-        batches=sum(one.outcome in GOOD for one in attempts),
+        batches=sum(one.outcome in WORKED for one in attempts),
         events=sum(one.synced for one in attempts),
         bytes=sum(one.bytes for one in attempts),
         average_latency_ms=sum(latencies) / len(latencies) if latencies else None,

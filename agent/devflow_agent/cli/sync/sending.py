@@ -123,5 +123,6 @@ def _headline(found: Preview, url: str) -> str:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.by_type.items())
     return (
         f"to {plain(url)}: {counted(found.events, 'event')} ({kinds}) in {len(found.body):,} bytes,"
-        f" compressed {found.packed_bytes:,}; sent together with your token and this PC's time"
+        f" compressed {found.packed_bytes:,};"
+        " with it go your token, this PC's time, and numbers of how sync is doing"
     )

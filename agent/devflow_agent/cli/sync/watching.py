@@ -60,7 +60,7 @@ def _queue_data(found: Queue) -> dict[str, Any]:
         "syncQueueSize": found.size,
         "oldest": None if found.oldest_ms is None else iso(found.oldest_ms),
         "nextBatch": found.next_batch,
-        "batchSize": found.batch_size,
+        "currentBatchSize": found.batch_size,
         "backOff": None
         if found.pause is None
         else {"until": iso(found.pause.until_ms), "why": found.pause.why},
