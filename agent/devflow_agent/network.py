@@ -48,7 +48,10 @@ def quality(attempts: Sequence[Attempt]) -> Quality:
     """What these attempts say; unknown if they are fewer than three."""
     if len(attempts) < LEAST_JUDGED:
         return Quality.UNKNOWN
-    latencies = [attempt.latency_ms for attempt in attempts if attempt.latency_ms is not None]
+    # What answered and was not the server, or said to come later, has a latency too.
+    latencies = [
+        one.latency_ms for one in attempts if one.latency_ms is not None and one.outcome != "offline"
+    ]
     answered = len(latencies) / len(attempts)
     for level, share, latency_ms in _LIMITS:
         if answered >= share and median(latencies) <= latency_ms:
