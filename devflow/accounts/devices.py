@@ -33,7 +33,12 @@ class Trouble(StrEnum):
 
 
 def note(device: Device, said: str | None, now_ms: int) -> None:
-    """Keep what a PC said of its sync with an upload; an older agent says nothing. The caller commits."""
+    """Keep what a PC said of its sync with an upload. The caller commits.
+
+    Who says nothing - an older agent, a test of the way here - leaves what was said before, with its time.
+    """
+    if said is None:
+        return
     device.report = wire.report_header(wire.read_report(said)) or None
     device.reported_at = None if device.report is None else now_ms
 

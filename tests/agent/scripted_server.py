@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -56,9 +57,12 @@ Play = Callable[["ScriptedServer", Seen], Answer | None]
 
 
 class ScriptedServer:
-    """Takes uploads as the real server does, unless ``script`` has something else for the next one."""
+    """Takes uploads as the real server does, unless ``script`` has something else for the next one.
 
-    def __init__(self) -> None:
+    ``seen`` are all requests that came through, with ``tls`` those after a handshake.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.server_id = uuid4()
         self.calls_itself: str | None = None  # the server id, if None
         self.epoch: str | None = str(uuid4())  # None for a server that knows of none
@@ -81,10 +85,13 @@ class ScriptedServer:
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._httpd.socket = tls.wrap_socket(self._httpd.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._httpd.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._httpd.server_address[1]}"
 
     @property
     def name(self) -> str:

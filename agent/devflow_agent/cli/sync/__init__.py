@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from devflow_agent.cli.sync import account, configuring, devices, linking, sending, tracing, watching
+from devflow_agent.cli.sync import account, configuring, devices, linking, sending, testing, tracing, watching
 
 
 @click.group()
@@ -29,5 +29,6 @@ for _command in (
     watching.logs,
     watching.history,
     tracing.trace,
+    testing.test,
 ):
     sync.add_command(_command)
