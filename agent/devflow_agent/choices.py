@@ -31,6 +31,7 @@ class Choice:
 
 
 TABLE: Final = (
+    Choice("syncEnabled", "sync_enabled", "switch", "Send events of linked projects; off is immediate."),
     Choice("syncInterval", "sync_interval_s", "number", "Time between two syncs.", "seconds"),
     Choice("batchSize", "sync_batch_size", "number", "The most events of a request.", "events"),
     Choice("syncOnStart", "sync_on_start", "switch", "Sync when `devflow watch` starts."),
@@ -82,6 +83,14 @@ def parsed(choice: Choice, text: str) -> Value:
                 raise Invalid(f"{choice.name}: expected {whole}, got {text!r}") from None
         case "text":
             return text or None
+
+
+def checked(choice: Choice, text: str) -> Value:
+    """Like ``parsed``, and raise Invalid if the value is out of range; None lets it be as it comes."""
+    value = parsed(choice, text)
+    if value is not None:
+        Settings().with_values({choice.field: value})
+    return value
 
 
 def as_text(value: Value) -> str:

@@ -112,12 +112,14 @@ class Remote:
     def __init__(self, path: Path, http: requests.Session, timeouts: Timeouts | None = None) -> None:
         """``path`` is the credentials file, where renewed tokens are kept.
 
-        Raise Unauthorized if nobody is signed in.
+        Raise Unauthorized if nobody is signed in, Invalid if the address is not to be trusted.
         """
         self._path = path
         self._http = http
         self._timeouts = timeouts or Timeouts()
         self._server = credentials.enrolled(path)
+        # Checked again: the file may have been edited since.
+        credentials.checked_url(self._server.server_url, insecure_http=self._server.insecure_http)
         self._account = self._server.signed_in()
         self._epoch: UUID | None = None
 

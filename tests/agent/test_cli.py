@@ -457,7 +457,7 @@ def test_status_does_not_load_what_it_does_not_need(cli: Cli) -> None:
         "import sys; from devflow_agent.cli import main\n"
         "try: main(['status'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'requests', 'rich', 'mcp', 'watchfiles', 'pydantic'}\n"
+        "heavy = {'requests', 'rich', 'mcp', 'watchfiles', 'pydantic', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from devflow.errors import Offline
+from devflow.errors import Invalid, Offline
 from devflow_agent import connection, credentials, probing
 from devflow_agent.config import now_ms
 from devflow_agent.connection import Connection
@@ -167,6 +167,18 @@ def test_a_name_that_is_none_and_a_port_without_anybody(outbox: Outbox) -> None:
     found = probed(outbox)
     assert only(found, State.FAILED) == ["connection"]
     assert "firewall" in found["connection"].next_step
+
+
+def test_nothing_is_sent_by_plain_http_to_another_pc_unless_that_was_said(outbox: Outbox) -> None:
+    outbox.record(1)
+    at(outbox, "http://devflow.invalid")
+    with pytest.raises(Invalid, match="expected https, got plain http"):
+        sent(outbox)
+    server = credentials.enrolled(outbox.home.credentials)
+    credentials.save(outbox.home.credentials, msgspec.structs.replace(server, insecure_http=True))
+    with pytest.raises(Offline):
+        sent(outbox)
+    assert outbox.statuses() == {"pending": 1}
 
 
 # TLS that is not to be trusted

@@ -381,7 +381,7 @@ def test_values_are_listed_with_where_each_comes_from(cli: Cli) -> None:
         ("--proxy", "", "expected an address like http://proxy"),
         ("--ca-file", "ca.pem", "expected the whole path"),
         ("--ca-file", "/etc/\x1b[2J", "expected the whole path"),
-        ("--default", "colour", "expected one of syncInterval"),
+        ("--default", "colour", "expected one of syncEnabled, syncInterval"),
     ],
 )
 def test_a_wrong_value_is_refused_and_changes_nothing(cli: Cli, option: str, value: str, said: str) -> None:

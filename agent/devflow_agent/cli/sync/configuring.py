@@ -8,6 +8,7 @@ import click
 
 from devflow.errors import Invalid
 from devflow_agent import choices
+from devflow_agent.cli import config
 from devflow_agent.cli.run import Run, as_json, json_option
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
@@ -41,11 +42,10 @@ def configure(run: Run, /, forgotten: tuple[str, ...], to_json: bool, **given: A
     if overlap := values.keys() & set(fields):
         raise Invalid(f"expected a value or --default, got both for {', '.join(sorted(overlap))}")
     choices.change(run.store, values, fields)
-    seen = choices.seen(Settings.load(run.store), run.store)
     if to_json:
-        as_json({one.choice.name: {"value": one.value, "from": one.source} for one in seen})
+        as_json(config.as_data(run))
     else:
-        click.echo("\n".join(map(_line, seen)))
+        click.echo("\n".join(map(_line, choices.seen(Settings.load(run.store), run.store))))
 
 
 def _line(one: choices.Seen) -> str:
