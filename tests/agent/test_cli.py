@@ -243,6 +243,18 @@ def test_the_way_from_nothing_to_synced(cli: Cli, server: ScriptedServer) -> Non
     assert "sync is off" in cli.fails(2, "sync", "push")
 
 
+def test_what_would_be_sent_can_be_looked_at_before_anything_is(cli: Cli, server: ScriptedServer) -> None:
+    signed_in(cli, server)
+    said = cli.ok("sync", "enable", "--link-only")
+    assert "sync is off" in said
+    assert "`devflow sync preview` shows what would be sent" in said
+    assert len(cli.json("sync", "preview")["events"]) == 2
+    assert "sync is off" in cli.fails(2, "sync", "push")
+    assert server.uploads == []
+    assert "sync is on" in cli.ok("sync", "enable")
+    assert "sync is on" in cli.ok("sync", "enable", "--link-only"), "it stays as it is"
+
+
 def test_nothing_leaves_before_sync_is_enabled(cli: Cli, server: ScriptedServer) -> None:
     signed_in(cli, server)
     assert "sync is off" in cli.fails(2, "sync", "push")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @click.command("enable")
 @path_argument
 @click.option("--project-id", help="The server's project, by id or name; not needed if there is only one.")
+@click.option("--link-only", is_flag=True, help="Link, and leave sync off or on: look at the preview first.")
 @click.pass_obj
-def enable(run: Run, path: str, project_id: str | None) -> None:
+def enable(run: Run, path: str, project_id: str | None, link_only: bool) -> None:
     """Link the project at PATH to one on the server, and switch sync on.
 
     All events of the project are sent from then on, also those recorded before. The server
@@ -30,12 +31,19 @@ def enable(run: Run, path: str, project_id: str | None) -> None:
     from devflow_agent import enrolment
 
     project = _project_at(run, Path(path))
-    chosen = enrolment.link(run.home, run.store, run.http, project, project_id)
-    click.echo(f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is on")
-    waiting = outbox.counts(run.store)["pending"]
+    chosen = enrolment.link(run.home, run.store, run.http, project, project_id, switch_on=not link_only)
+    is_on = Settings.load(run.store).sync_enabled
+    state = "on" if is_on else "off"
     click.echo(
-        f"waiting: {counted(waiting, 'event')}; next: `devflow sync push`, or `devflow watch` sends by itself"
+        f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is {state}"
     )
+    waiting = outbox.counts(run.store)["pending"]
+    then = (
+        "`devflow sync push`, or `devflow watch` sends by itself"
+        if is_on
+        else "`devflow sync preview` shows what would be sent, `devflow sync enable` switches it on"
+    )
+    click.echo(f"waiting: {counted(waiting, 'event')}; next: {then}")
 
 
 def _project_at(run: Run, path: Path) -> Project:
