@@ -50,4 +50,4 @@ def configure(run: Run, /, forgotten: tuple[str, ...], to_json: bool, **given: A
 
 def _line(one: choices.Seen) -> str:
     value = plain(choices.as_text(one.value))
-    return f"{one.choice.name:<18} {value:<10} {one.choice.unit:<12} {plain(one.source)}".rstrip()
+    return f"{one.choice.name:<18} {plain(one.source):<20} {value} {one.choice.unit}".rstrip()

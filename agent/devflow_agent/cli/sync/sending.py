@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from devflow import wire
 from devflow.errors import Offline
 from devflow_agent import outbox
 from devflow_agent.cli import progress
-from devflow_agent.cli.run import Exit, Run, as_json, json_option
+from devflow_agent.cli.run import Exit, Run, as_json, as_json_line, json_option
 from devflow_agent.config import now_ms
 from devflow_agent.plain import counted, plain
 from devflow_agent.settings import Settings
@@ -102,7 +103,8 @@ def retry(run: Run, event_ids: tuple[UUID, ...], to_json: bool) -> None:
 def preview(run: Run, limit: int | None, to_json: bool) -> None:
     """Show what the next upload holds, to the byte, and send nothing. Works while sync is off, too.
 
-    With --json it is exactly the body of the request, before it is compressed.
+    With --json it is exactly the body of the request, before it is compressed; on a terminal with all
+    but ASCII spelled out.
     """
     from devflow_agent import batches, credentials, network
 
@@ -110,11 +112,19 @@ def preview(run: Run, limit: int | None, to_json: bool) -> None:
     size = limit or network.batch_size(run.store, Settings.load(run.store), now_ms())
     found = batches.preview(run.store, server.signed_in().user_id, size)
     if to_json:
-        click.echo(found.body)
+        _exactly(found.body)
         return
     click.echo(_headline(found, server.server_url))
     if found.events:
         as_json(msgspec.json.decode(found.body))
+
+
+def _exactly(body: bytes) -> None:
+    """To the byte for a script; a terminal could be steered by a path."""
+    if sys.stdout.isatty():
+        as_json_line(msgspec.json.decode(body))
+    else:
+        click.echo(body)
 
 
 def _headline(found: Preview, url: str) -> str:
