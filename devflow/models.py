@@ -199,6 +199,9 @@ class Device(Base):
     last_seen_at: Mapped[int | None] = mapped_column(BigInteger)
     # How far its clock is ahead (behind is negative), as of its last upload; 0 within the tolerance.
     clock_skew_ms: Mapped[int | None] = mapped_column(BigInteger)
+    # How sync was doing there, as ``wire.report_header`` writes it, and when the PC said so.
+    report: Mapped[str | None] = mapped_column(String(200))
+    reported_at: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 
 

@@ -12,9 +12,10 @@ from msgspec import Struct
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, receipts
+from devflow import access, audit, receipts, wire
 from devflow.access import Action
 from devflow.accounts import people
+from devflow.accounts.devices import reported
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
 from devflow.export import TYPE_OF
@@ -165,6 +166,8 @@ class OwnDevice(_Part, frozen=True):
     created_at: int
     last_seen_at: int | None
     clock_skew_ms: int | None
+    report: wire.Report | None
+    reported_at: int | None
     revoked_at: int | None
 
 
@@ -236,6 +239,8 @@ def _account(session: Session, vault: Vault, person: Person) -> Account:
                 created_at=device.created_at,
                 last_seen_at=device.last_seen_at,
                 clock_skew_ms=device.clock_skew_ms,
+                report=reported(device),
+                reported_at=device.reported_at,
                 revoked_at=device.revoked_at,
             )
             for device in devices

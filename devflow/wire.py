@@ -32,6 +32,8 @@ EPOCH_HEADER: Final = "DevFlow-Epoch"
 """Carries an id that changes when a backup is restored: what was acknowledged before may be gone."""
 CLOCK_HEADER: Final = "Date"
 """On uploads and on their answers: the sender's own time (RFC 9110, 6.6.1), for ``clock_ahead``."""
+REPORT_HEADER: Final = "DevFlow-Sync"
+"""On uploads: how sync is doing on the PC, see ``Report``. Whoever does not know it ignores it."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
@@ -744,6 +746,52 @@ def clock_ahead(said: str | None, now_ms: int) -> int | None:
         return None
     ahead = at_ms - now_ms
     return 0 if abs(ahead) < CLOCK_TOLERANCE_MS else round(ahead / 60_000) * 60_000
+
+
+Milliseconds = Annotated[int, Meta(ge=0, le=DAY_MS)]
+
+
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How sync is doing on a PC, and how it is set up there: whole numbers only, None for unknown.
+
+    ``queue`` is how many events wait beside those of the upload; ``success`` how many of a thousand
+    attempts worked, ``latency`` their average in milliseconds; ``interval`` is in seconds, ``batch``
+    the most events of an upload, ``start`` 1 if it syncs when it starts.
+    """
+
+    queue: Count | None = None
+    success: Annotated[int, Meta(ge=0, le=1_000)] | None = None
+    latency: Milliseconds | None = None
+    interval: Annotated[int, Meta(ge=1, le=DAY_MS // 1_000)] | None = None
+    batch: Annotated[int, Meta(ge=1, le=MAX_BATCH_EVENTS)] | None = None
+    start: Annotated[int, Meta(ge=0, le=1)] | None = None
+
+
+def report_header(report: Report) -> str:
+    """A report as ``REPORT_HEADER`` says it: ``queue=12, success=987``. Unknown numbers are left out."""
+    known = msgspec.to_builtins(report)
+    return ", ".join(f"{name}={value}" for name, value in known.items())
+
+
+def read_report(header: str | None) -> Report:
+    """What a header says. What is no number or out of its bounds is unknown, other names are ignored."""
+    found = dict(_REPORTED.findall((header or "")[:MAX_REPORT]))
+    return Report(
+        **{name: value for name in Report.__struct_fields__ if (value := _number(name, found)) is not None}
+    )
+
+
+def _number(name: str, found: dict[str, str]) -> int | None:
+    try:
+        one = msgspec.convert({name: int(found[name])}, Report)
+    except (KeyError, msgspec.ValidationError):
+        return None
+    number: int | None = getattr(one, name)
+    return number
+
+
+MAX_REPORT: Final = 200
+_REPORTED: Final = re.compile(r"(?:^|,)[ ]*([a-z]{1,20})=([0-9]{1,15})[ ]*(?=,|$)", re.ASCII)
 
 
 class _IdOnly(Struct):

@@ -23,6 +23,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ADDRESS: Final = "127.0.0.1"
 YEAR: Final = timedelta(days=365)
+LOOPBACK: Final = x509.SubjectAlternativeName(
+    [x509.IPAddress(ip_address(ADDRESS)), x509.DNSName("localhost")]
+)
+ELSEWHERE: Final = x509.SubjectAlternativeName([x509.DNSName("elsewhere.example.org")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +46,42 @@ class Files:
         return ssl.create_default_context(cafile=self.authority)
 
 
-def make(folder: Path, *, begins: datetime | None = None, passphrase: str = "") -> Files:
+def make(
+    folder: Path,
+    *,
+    begins: datetime | None = None,
+    passphrase: str = "",
+    names: x509.SubjectAlternativeName = LOOPBACK,
+) -> Files:
     """A certificate for loopback, valid for a year from ``begins`` (yesterday), in three new files."""
     folder.mkdir(parents=True, exist_ok=True)
     begins = begins or datetime.now(UTC) - timedelta(days=1)
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _authority(authority_key, begins)
     files = Files(folder / "cert.pem", folder / "key.pem", folder / "authority.pem")
-    files.cert.write_bytes(_server(key, authority, authority_key, begins).public_bytes(Encoding.PEM))
+    files.cert.write_bytes(_server(key, authority, authority_key, begins, names).public_bytes(Encoding.PEM))
     lock: KeySerializationEncryption = NoEncryption()
     if passphrase:
         lock = BestAvailableEncryption(passphrase.encode())
     files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
     files.authority.write_bytes(authority.public_bytes(Encoding.PEM))
+    return files
+
+
+def self_signed(folder: Path) -> Files:
+    """A certificate for loopback that nobody vouches for but itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("itself")
+    made = (
+        _begun(name, key, datetime.now(UTC) - timedelta(days=1))
+        .issuer_name(name)
+        .add_extension(LOOPBACK, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = Files(folder / "cert.pem", folder / "key.pem", folder / "cert.pem")
+    files.cert.write_bytes(made.public_bytes(Encoding.PEM))
+    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return files
 
 
@@ -74,8 +101,8 @@ def _server(
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
     begins: datetime,
+    names: x509.SubjectAlternativeName,
 ) -> x509.Certificate:
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(ADDRESS)), x509.DNSName("localhost")])
     return (
         _begun(_name("a test's server"), key, begins)
         .issuer_name(authority.subject)

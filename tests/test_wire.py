@@ -97,3 +97,33 @@ def test_two_ids_that_are_long_enough_only_together_are_none() -> None:
     for cut in (1, 8, 35):
         batch = [written(id=f'"{whole[:-cut]}"'), written(id=f'"{whole[-cut:]}{whole}"')]
         assert wire.receive_all([*map(Raw, batch)]) is None
+
+
+def test_a_report_is_read_as_it_was_written() -> None:
+    report = wire.Report(queue=0, success=987, latency=45, interval=300, batch=1_000, start=0)
+    assert wire.report_header(report) == "queue=0, success=987, latency=45, interval=300, batch=1000, start=0"
+    assert wire.read_report(wire.report_header(report)) == report
+    assert wire.report_header(wire.Report()) == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        (None, wire.Report()),
+        ("", wire.Report()),
+        ("queue=12", wire.Report(queue=12)),
+        ("queue=12, colour=7, path=src", wire.Report(queue=12)),
+        ("queue=-1, success=1001, latency=86400001, interval=0, batch=1001, start=2", wire.Report()),
+        ("queue=1.5, success=1e3, latency=0x10, interval=NaN", wire.Report()),
+        ("queue=\u0663", wire.Report()),
+        ("queue=" + "9" * 5_000, wire.Report()),
+        ("queue=1\r\nSet-Cookie: a=b", wire.Report()),
+        ("queue=1;success=5", wire.Report()),
+        ("Queue=1", wire.Report()),
+        (" queue=1 ,success=5", wire.Report(queue=1, success=5)),
+        ("queue=1, queue=2", wire.Report(queue=2)),
+        ("x=1," * 1_000 + "queue=1", wire.Report()),
+    ],
+)
+def test_what_is_no_number_of_a_report_is_unknown(header: str | None, read: wire.Report) -> None:
+    assert wire.read_report(header) == read

@@ -52,8 +52,9 @@ def run(
 ) -> None:
     """Watch until ``stop`` is set, then return within a second. Raise AlreadyRunning if another does.
 
-    ``sync`` is called at the start and every ``sync_interval_s``, while ``sync_enabled``;
-    it may return in how many seconds it wants to be called again instead, and take its time.
+    ``sync`` is called at the start, unless ``sync_on_start`` is False, and every
+    ``sync_interval_s``, while ``sync_enabled``; it may return in how many seconds it wants to be
+    called again instead, and take its time.
     """
     store = home.store()
     with only_daemon(home):
@@ -215,6 +216,8 @@ class _Repository:
 def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
     """The settings are read each second, so that switching sync on or off does not wait for an interval."""
     due = time.monotonic()
+    if store.setting("sync_on_start") is False:
+        due += _sync_interval_s(store)
     while not stop.is_set():
         interval_s = _sync_interval_s(store)
         now = time.monotonic()

@@ -172,10 +172,17 @@ def forget(home: Home, account: Account) -> None:
 
 
 def link(
-    home: Home, store: Store, http: requests.Session, project: Project, wanted: str | None
+    home: Home,
+    store: Store,
+    http: requests.Session,
+    project: Project,
+    wanted: str | None,
+    *,
+    switch_on: bool = True,
 ) -> wire.Project:
     """Let ``project`` report to the server's project with the id or name ``wanted``, and switch sync on.
 
+    Without ``switch_on`` sync stays as it is: what would be sent can be looked at first.
     Without ``wanted`` the only choice is taken; raise Invalid naming the choices otherwise.
     The server also learns which commit authors are the person signed in.
     """
@@ -186,7 +193,8 @@ def link(
     server.tell_authors(wire.Authors(authors=list(keys)))
     outbox.link(store, project.id, chosen)
     authors.remember(store, keys)
-    Settings.load(store).changed(enabled=True).save_sync(store)
+    if switch_on:
+        Settings.load(store).changed(enabled=True).save_sync(store)
     return chosen
 
 

@@ -34,13 +34,16 @@ class StatusAnswer(_Answer):
     damage: str | None = Field(description="Why server and account cannot be read from this PC's files.")
     linked_projects: list[str]
     interval: int = Field(description="Seconds between two automatic syncs.")
-    batch_size: int
+    batch_size: int = Field(description="Events a request at most, by the developer's wish.")
+    current_batch_size: int = Field(description="Events a request at most, as the network is now.")
+    network_quality: str = Field(description="excellent, good, fair, poor or unknown")
     sync_queue_size: int = Field(description="Events of linked projects that wait to be sent.")
     synced: int
     failed: int = Field(description="Events the server refused for good; they stay on this PC.")
     last_sync_time: str | None
     sync_success_rate: float | None = Field(description="0 to 1 over the last 100 attempts.")
-    average_sync_latency_ms: float | None
+    average_sync_latency: float | None = Field(description="Milliseconds.")
+    alerts: list[str] = Field(description="What is wrong now and since when; empty if nothing is.")
     last_attempt: AttemptAnswer | None
 
 

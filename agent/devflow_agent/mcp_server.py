@@ -17,7 +17,6 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
-import requests
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver.exceptions import ToolError
@@ -32,6 +31,7 @@ from devflow_agent.analyse.activity import Numbers, Part
 from devflow_agent.analyse.kept import Kept
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.config import Home, iso, now_ms
+from devflow_agent.connection import Connection
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.mcp_answers import (
     ActivityAnswer,
@@ -173,7 +173,7 @@ class Tools:
         ] = False,
     ) -> TriggerAnswer:
         """Send all waiting events of linked projects now, and say what became of them."""
-        with _told(), requests.Session() as http:
+        with _told(), Connection.of(self._store) as http:
             pushed = sync.push(self._home, self._store, http, retry_failed=force)
             return TriggerAnswer(
                 synced=pushed.synced,
@@ -243,19 +243,22 @@ class Tools:
             linked_projects=[f"{plain(name)} -> {plain(remote)}" for name, remote in state.linked],
             interval=state.interval_s,
             batch_size=state.batch_size,
+            current_batch_size=state.current_batch_size,
+            network_quality=state.network,
             sync_queue_size=state.pending,
             synced=state.synced,
             failed=state.failed,
             last_sync_time=None if state.last_success_ms is None else iso(state.last_success_ms),
             sync_success_rate=state.success_rate,
-            average_sync_latency_ms=state.average_latency_ms,
+            average_sync_latency=state.average_latency_ms,
+            alerts=[f"since {iso(since)}: {plain(says)}" for _, since, says in state.alerts],
             last_attempt=None if state.last_attempt is None else _attempt(state.last_attempt),
         )
 
     def _change_endpoint(self, endpoint: str) -> list[str]:
         """Plain http to another machine stays a decision for the command line."""
         before = credentials.load(self._home.credentials)
-        with requests.Session() as http:
+        with Connection.of(self._store) as http:
             server = enrolment.enrol(self._home, self._store, http, endpoint)
         if before is not None and before.server_url == server.server_url:
             return []

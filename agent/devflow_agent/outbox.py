@@ -14,14 +14,20 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from devflow import wire
+from devflow.errors import Invalid
 from devflow_agent.store import Event, Store, SyncStatus, count
 
 KEPT_ATTEMPTS: Final = 10_000
 """A month of a server that never answers; older rows of ``sync_logs`` go."""
-
-
+LONGEST_PAUSE_MS: Final = 3_600_000
+"""No server is waited for longer than an hour, see ``remote.MAX_RETRY_AFTER_S``."""
 _COMPARED: Final = "sync_compared"
 Via = Literal["http", "live"]
+_PAUSE: Final = "sync_pause"
+_ATTEMPT: Final = (
+    "timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail,"
+    " first_local_id, last_local_id, via"
+)
 
 
 class Synced(NamedTuple):
@@ -35,7 +41,10 @@ class Synced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to send a batch, by an upload or over the stream; ``latency_ms`` is None if no answer came."""
+    """One try to send a batch, by an upload or over the stream; ``latency_ms`` is None if no answer came.
+
+    The batch held what waited between the two local ids.
+    """
 
     timestamp_ms: int
     sent: int
@@ -45,12 +54,30 @@ class Attempt:
     latency_ms: int | None
     outcome: str
     detail: str
+    first_local_id: int | None = None
+    last_local_id: int | None = None
     via: Via = "http"
 
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event with what sync knows of it. ``attempts`` counts the server's words on it, not silences."""
+
+    event: Event
+    attempts: int
+    last_attempt_ms: int | None
+    synced_ms: int | None
+
     @classmethod
-    def begun(cls, timestamp_ms: int, sent: int, size_bytes: int, via: Via) -> Attempt:
-        """One of which nothing bad is known yet."""
-        return cls(timestamp_ms, sent, 0, 0, size_bytes, None, "ok", "", via)
+    def of(cls, row: sqlite3.Row) -> Record:
+        return cls(Event.of(row), row["sync_attempts"], row["last_attempt_at"], row["synced_at"])
+
+
+class Pause(NamedTuple):
+    """The daemon leaves the server alone until then, by this PC's clock."""
+
+    until_ms: int
+    why: str
 
 
 def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
@@ -128,11 +155,11 @@ def settle(
         for event_id in synced:
             _move(connection, by_id[event_id], "synced", None, attempt.timestamp_ms)
         for event_id, reason in failed.items():
-            _move(connection, by_id[event_id], "failed", reason, None)
+            _move(connection, by_id[event_id], "failed", reason, attempt.timestamp_ms)
         connection.executemany(
-            "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?"
+            "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?, last_attempt_at = ?"
             " WHERE local_id = ? AND sync_status = 'pending'",
-            [(reason, by_id[event_id].local_id) for event_id, reason in kept.items()],
+            [(reason, attempt.timestamp_ms, by_id[event_id].local_id) for event_id, reason in kept.items()],
         )
         _log(connection, attempt)
 
@@ -188,6 +215,71 @@ def retry_failed(store: Store) -> int:
         return _reopen(connection, "'failed'")
 
 
+def retry(store: Store, event_ids: Sequence[UUID]) -> None:
+    """Let these, all refused for good, wait again; raise Invalid, with nothing changed, if one was not."""
+    with store.write() as connection:
+        for event_id in dict.fromkeys(event_ids):
+            row = connection.execute("SELECT * FROM events WHERE id = ?", (str(event_id),)).fetchone()
+            if row is None or row["sync_status"] != "failed":
+                here = "not on this PC" if row is None else row["sync_status"]
+                raise Invalid(f"expected events that were refused for good, got {event_id}, which is {here}")
+            connection.execute(
+                "UPDATE events SET sync_status = 'pending' WHERE local_id = ?", (row["local_id"],)
+            )
+            count(connection, row["project_id"], "failed", -1)
+            count(connection, row["project_id"], "pending", 1)
+
+
+def record(store: Store, event_id: UUID) -> Record | None:
+    """What this PC knows of an event, None if it never recorded it."""
+    with store.read() as connection:
+        row = connection.execute("SELECT * FROM events WHERE id = ?", (str(event_id),)).fetchone()
+    return None if row is None else Record.of(row)
+
+
+def refused(store: Store, limit: int) -> list[Record]:
+    """What the server refused, for good or for now, and did not take since; the last refused first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT * FROM events WHERE last_sync_error IS NOT NULL AND sync_status <> 'synced'"
+            " ORDER BY last_attempt_at DESC, local_id DESC LIMIT ?",
+            (limit,),
+        )
+        return [Record.of(row) for row in rows]
+
+
+class Kind(NamedTuple):
+    """What waits of one type in one project; ``refused`` of them the server did not want before."""
+
+    project_id: UUID
+    event_type: wire.EventType
+    events: int
+    oldest_ms: int
+    refused: int
+
+
+def waiting(store: Store) -> list[Kind]:
+    """What waits in all projects, linked or not. Looks at each event that does."""
+    with store.read() as connection:
+        rows = connection.execute(
+            "SELECT project_id, event_type, count(*), min(timestamp), count(last_sync_error) FROM events"
+            " WHERE sync_status = 'pending' GROUP BY project_id, event_type"
+        )
+        return [Kind(UUID(project), wire.EventType(kind), *numbers) for project, kind, *numbers in rows]
+
+
+def note_pause(store: Store, pause: Pause) -> None:
+    store.set_settings(**{_PAUSE: pause._asdict()})
+
+
+def pause(store: Store, now_ms: int) -> Pause | None:
+    """Until when the daemon waits, None if it does not; what a clock set back would prolong is none."""
+    found = store.setting(_PAUSE)
+    if found is None or not now_ms < found["until_ms"] <= now_ms + LONGEST_PAUSE_MS:
+        return None
+    return Pause(found["until_ms"], found["why"])
+
+
 def counts(store: Store) -> dict[SyncStatus, int]:
     """How many events of linked projects stand where. O(projects)."""
     found: dict[SyncStatus, int] = {"pending": 0, "synced": 0, "failed": 0}
@@ -204,9 +296,19 @@ def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
     """Attempts to send, newest first."""
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail, via"
-            " FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?",
+            f"SELECT {_ATTEMPT} FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?",  # noqa: S608
             (since_ms, limit),
+        )
+        return [Attempt(*row) for row in rows]
+
+
+def attempts_with(store: Store, local_id: int, limit: int) -> list[Attempt]:
+    """Attempts to send a batch in whose range this event was, newest first."""
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT {_ATTEMPT} FROM sync_logs"  # noqa: S608 - a constant
+            " WHERE first_local_id <= ? AND last_local_id >= ? ORDER BY id DESC LIMIT ?",
+            (local_id, local_id, limit),
         )
         return [Attempt(*row) for row in rows]
 
@@ -242,20 +344,22 @@ def clock_skew_ms(store: Store) -> int | None:
 
 def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
     last_id = connection.execute(
-        "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail, via)"
-        " VALUES (:timestamp_ms, :sent, :synced, :failed, :bytes, :latency_ms, :outcome, :detail, :via)",
+        "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail,"
+        " first_local_id, last_local_id, via) VALUES (:timestamp_ms, :sent, :synced, :failed, :bytes,"
+        " :latency_ms, :outcome, :detail, :first_local_id, :last_local_id, :via)",
         asdict(attempt),
     ).lastrowid
     connection.execute("DELETE FROM sync_logs WHERE id <= ? - ?", (last_id, KEPT_ATTEMPTS))
 
 
 def _move(
-    connection: sqlite3.Connection, event: Event, status: SyncStatus, error: str | None, synced_at: int | None
+    connection: sqlite3.Connection, event: Event, status: SyncStatus, error: str | None, at_ms: int
 ) -> None:
+    synced_at = at_ms if status == "synced" else None
     moved = connection.execute(
         "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
-        " synced_at = ? WHERE local_id = ? AND sync_status = 'pending'",
-        (status, error, synced_at, event.local_id),
+        " synced_at = ?, last_attempt_at = ? WHERE local_id = ? AND sync_status = 'pending'",
+        (status, error, synced_at, at_ms, event.local_id),
     ).rowcount
     if moved:
         count(connection, str(event.project_id), "pending", -1)

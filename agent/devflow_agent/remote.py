@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -113,12 +113,14 @@ class Remote:
     def __init__(self, path: Path, http: requests.Session, timeouts: Timeouts | None = None) -> None:
         """``path`` is the credentials file, where renewed tokens are kept.
 
-        Raise Unauthorized if nobody is signed in.
+        Raise Unauthorized if nobody is signed in, Invalid if the address is not to be trusted.
         """
         self._path = path
         self._http = http
         self._timeouts = timeouts or Timeouts()
         self._server = credentials.enrolled(path)
+        # Checked again: the file may have been edited since.
+        credentials.checked_url(self._server.server_url, insecure_http=self._server.insecure_http)
         self._account = self._server.signed_in()
         self._epoch: UUID | None = None
 
@@ -160,6 +162,11 @@ class Remote:
         query = urlencode({"since": since, "limit": limit})
         return _decoded(self.checked(self._ask("GET", f"/sync/events?{query}")), wire.OwnEvents)
 
+    def trace(self, name: wire.EventName) -> wire.Trace:
+        """What the server has of this event; raise NotFound if it has none that is ours to know of."""
+        path = f"/sync/events/{name.id}?timestamp={name.timestamp}"
+        return _decoded(self._found(self._ask("GET", path)), wire.Trace)
+
     def devices(self) -> list[wire.Device]:
         return _decoded(self.checked(self._ask("GET", "/auth/devices")), wire.Devices).devices
 
@@ -171,9 +178,15 @@ class Remote:
         """End all tokens of this sign-in, on the server."""
         self.checked(self._ask("POST", "/auth/logout", body=b"{}"), expected=204)
 
-    def upload(self, body: bytes, now_ms: int) -> Answer:
-        """Send a gzipped batch and the time on this PC's clock; the answer is not checked yet."""
-        return self._ask("POST", "/sync/events", body=body, encoding="gzip", clock=wire.clock(now_ms))
+    def upload(self, body: bytes, now_ms: int, report: wire.Report | None = None) -> Answer:
+        """Send a gzipped batch, the time on this PC's clock, and how sync is doing.
+
+        The answer is not checked yet.
+        """
+        said = {"Content-Encoding": "gzip", wire.CLOCK_HEADER: wire.clock(now_ms)}
+        if report is not None:
+            said[wire.REPORT_HEADER] = wire.report_header(report)
+        return self._ask("POST", "/sync/events", body=body, headers=said)
 
     def checked(self, answer: Answer, *, expected: int = 200) -> bytes:
         return checked(answer, self._server.server_id, expected=expected)
@@ -190,8 +203,7 @@ class Remote:
         path: str,
         *,
         body: bytes | None = None,
-        encoding: str | None = None,
-        clock: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         def once(url: str, token: str) -> Answer:
             return exchange(
@@ -200,8 +212,7 @@ class Remote:
                 url + path,
                 token=token,
                 body=body,
-                encoding=encoding,
-                clock=clock,
+                headers=headers,
                 timeouts=self._timeouts,
             )
 
@@ -279,30 +290,25 @@ def exchange(
     *,
     token: str | None = None,
     body: bytes | None = None,
-    encoding: str | None = None,
-    clock: str | None = None,
+    headers: Mapping[str, str] | None = None,
     timeouts: Timeouts | None = None,
 ) -> Answer:
     """One request, never redirected; raise Offline if no complete answer came."""
     timeouts = timeouts or Timeouts()
-    headers = {
+    said = {
         wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
         "Accept": "application/json, application/problem+json",
         "Accept-Encoding": "identity",  # answers are small, and an inflated one has no bound
     }
     if body is not None:
-        headers["Content-Type"] = "application/json"
-    if encoding is not None:
-        headers["Content-Encoding"] = encoding
-    if clock is not None:
-        headers[wire.CLOCK_HEADER] = clock
+        said["Content-Type"] = "application/json"
     started = time.monotonic()
     try:
         with http.request(
             method,
             url,
             data=body,
-            headers=headers,
+            headers={**said, **(headers or {})},
             auth=_bearer(token),
             timeout=(timeouts.connect_s, timeouts.read_s),
             allow_redirects=False,

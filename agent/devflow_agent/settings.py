@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Final, Self
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from devflow import wire
 from devflow.errors import Invalid
@@ -12,6 +14,9 @@ from devflow_agent.store import Store
 
 MIN_INTERVAL_S: Final = 10
 MAX_INTERVAL_S: Final = 86_400
+MAX_ALERT_QUEUE: Final = 10_000_000
+MIN_ALERT_OFFLINE_S: Final = 60
+MAX_ALERT_OFFLINE_S: Final = 30 * 86_400
 
 
 class SyncMode(StrEnum):
@@ -32,25 +37,47 @@ class Settings:
     sync_enabled: bool = False
     """Nothing leaves this PC while it is False, whatever is linked."""
     sync_interval_s: int = 300
-    sync_batch_size: int = 500
+    sync_batch_size: int = wire.MAX_BATCH_EVENTS
+    """The most events of a request; how many it is within that, the network's quality decides."""
+    sync_mode: SyncMode = SyncMode.AUTO
     sync_download: bool = False
     """Whether what the person's other PCs sent is fetched after each push."""
-    sync_mode: SyncMode = SyncMode.AUTO
+    sync_on_start: bool = True
+    """Whether the daemon sends as soon as it starts, or one interval later."""
+    sync_proxy: str | None = None
+    """Instead of what HTTPS_PROXY says."""
+    sync_ca_file: str | None = None
+    """The certificate authorities to trust, instead of the usual ones and what REQUESTS_CA_BUNDLE says."""
+    alert_queue_size: int = 1_000
+    alert_failure_rate: float = 0.1
+    alert_offline_s: int = 3_600
+    alert_desktop: bool = True
     author_keys: tuple[str, ...] = ()
     """``wire.author_key`` of the developer's own git addresses."""
 
     def __post_init__(self) -> None:
+        _boolean("sync", self.sync_enabled)
         _whole_number("interval", self.sync_interval_s, MIN_INTERVAL_S, MAX_INTERVAL_S, " seconds")
         _whole_number("batch size", self.sync_batch_size, 1, wire.MAX_BATCH_EVENTS, " events")
+        _boolean("on start", self.sync_on_start)
+        _proxy(self.sync_proxy)
+        _ca_file(self.sync_ca_file)
+        _whole_number("alert at a queue of", self.alert_queue_size, 1, MAX_ALERT_QUEUE, " events")
+        _share("alert at a failure rate of", self.alert_failure_rate)
+        _whole_number(
+            "alert when offline for",
+            self.alert_offline_s,
+            MIN_ALERT_OFFLINE_S,
+            MAX_ALERT_OFFLINE_S,
+            " seconds",
+        )
+        _boolean("desktop notifications", self.alert_desktop)
 
     @classmethod
     def load(cls, store: Store) -> Self:
         """Raise Invalid if a stored value is not what this agent understands."""
         stored = store.settings()
         known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
-        for name in ("sync_enabled", "sync_download"):
-            if not isinstance(known.get(name, False), bool):
-                raise Invalid(f"setting {name}: expected true or false, got {known[name]!r}")
         if "sync_mode" in known:
             known["sync_mode"] = _mode(known["sync_mode"])
         if "author_keys" in known:
@@ -66,22 +93,43 @@ class Settings:
         mode: str | None = None,
     ) -> Self:
         """These settings with what is not None replaced; raise Invalid if that is out of range."""
-        return replace(
-            self,
-            sync_enabled=self.sync_enabled if enabled is None else enabled,
-            sync_interval_s=self.sync_interval_s if interval_s is None else interval_s,
-            sync_batch_size=self.sync_batch_size if batch_size is None else batch_size,
-            sync_mode=self.sync_mode if mode is None else _mode(mode),
-        )
+        given = {
+            "sync_enabled": enabled,
+            "sync_interval_s": interval_s,
+            "sync_batch_size": batch_size,
+            "sync_mode": None if mode is None else _mode(mode),
+        }
+        return self.with_values({name: value for name, value in given.items() if value is not None})
+
+    def with_values(self, values: dict[str, Any]) -> Self:
+        """These settings with these fields replaced; raise Invalid if one is out of range."""
+        return replace(self, **values)
 
     def save_sync(self, store: Store) -> None:
-        """Store what ``changed`` can change, and only that: others are written elsewhere meanwhile."""
-        store.set_settings(
-            sync_enabled=self.sync_enabled,
-            sync_interval_s=self.sync_interval_s,
-            sync_batch_size=self.sync_batch_size,
-            sync_mode=self.sync_mode,
-        )
+        """Store what differs from what is stored, or from the default where nothing is.
+
+        ``author_keys`` are left alone: they are written elsewhere meanwhile.
+        """
+        before = asdict(Settings.load(store))
+        now = asdict(self)
+        del now["author_keys"]
+        store.set_settings(**{name: value for name, value in now.items() if value != before[name]})
+
+
+def are_set(store: Store) -> frozenset[str]:
+    """The fields that somebody chose; all others are as they come."""
+    return frozenset(store.settings()) & {field.name for field in fields(Settings)}
+
+
+def forget(store: Store, names: list[str]) -> None:
+    """Let these fields be as they come again."""
+    with store.write() as connection:
+        connection.executemany("DELETE FROM settings WHERE key = ?", [(name,) for name in names])
+
+
+def _boolean(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise Invalid(f"{name}: expected true or false, got {value!r}")
 
 
 def _mode(value: object) -> SyncMode:
@@ -95,3 +143,39 @@ def _whole_number(name: str, value: object, least: int, most: int, unit: str) ->
     # A bool is an int in Python, not in a settings file.
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise Invalid(f"{name}: expected a whole number from {least} to {most}{unit}, got {value!r}")
+
+
+def _share(name: str, value: object) -> None:
+    # NaN is in no range.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+        raise Invalid(f"{name}: expected a number above 0 and at most 1, got {value!r}")
+
+
+def _proxy(value: object) -> None:
+    if value is None:
+        return
+    example = "expected an address like http://proxy.example.org:3128"
+    if not isinstance(value, str):
+        raise Invalid(f"proxy: {example}, got {value!r}")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port is not None
+    except ValueError:
+        usable = False
+    # It is not repeated: there may be a password in it.
+    if not usable or not value.isprintable() or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise Invalid(f"proxy: {example}, with a port and nothing behind it")
+
+
+def _ca_file(value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str) or not value.isprintable() or not Path(value).is_absolute():
+        raise Invalid(f"CA file: expected the whole path of a file of certificates, got {value!r}")
+
+
+def without_password(address: str) -> str:
+    """A proxy's address as it may be shown."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{'***@' if '@' in parts.netloc else ''}{host}"

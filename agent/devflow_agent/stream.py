@@ -24,12 +24,13 @@ from websockets.sync.client import ClientConnection, reconnect
 
 from devflow import wire
 from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import outbox
+from devflow_agent import batches, outbox
+from devflow_agent.batches import Sendable
 from devflow_agent.config import Home
 from devflow_agent.outbox import Attempt
 from devflow_agent.remote import MAX_ANSWER_BYTES, Answer, Remote, Timeouts, Unavailable
 from devflow_agent.store import Event, Store
-from devflow_agent.sync import Sendable, Sending, batch_json, cut_to_size, one_sender
+from devflow_agent.sync import Sending, one_sender
 
 MOST_EVENTS: Final = 100
 """In a batch. Where more wait an upload is better, which is larger and compressed."""
@@ -127,10 +128,10 @@ class Stream:
         if len(waiting) > MOST_EVENTS:
             return False
         room = wire.MAX_FRAME_BYTES - _FRAME_BYTES
-        for part in cut_to_size(self._sending.sendable(waiting), room):
+        for part in batches.cut_to_size(self._sending.sendable(waiting), room):
             if len(self._on_their_way) >= wire.STREAM_WINDOW:
                 break
-            body = batch_json(part, self._device_id)
+            body = batches.as_json(part, self._device_id)
             if len(body) > room:
                 return False
             self._send_part(part, body)
@@ -138,7 +139,7 @@ class Stream:
 
     def _send_part(self, part: list[Sendable], body: bytes) -> None:
         self._number += 1
-        attempt = Attempt.begun(self._clock(), len(part), len(body), "live")
+        attempt = self._sending.begun(part, len(body), "live")
         batch = wire.StreamBatch(number=self._number, sent_at=attempt.timestamp_ms, batch=msgspec.Raw(body))
         self._on_their_way[self._number] = _Sent(part, attempt, time.monotonic())
         # From now on it is not sent again here, whatever becomes of it.

@@ -3,19 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit
+from devflow import access, audit, wire
 from devflow.access import Action, NotYours
 from devflow.accounts import tokens
 from devflow.audit import Act, Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.models import Device, Person
 from devflow.names import plain_name
+
+QUEUE_LIMIT: Final = 1_000
+WORKING_LIMIT: Final = 900
+"""Of a thousand attempts, so many have to work."""
+SILENCE_MS: Final = 3_600_000
+
+
+class Trouble(StrEnum):
+    """What is wrong with a PC's sync, by what it said last and how long ago that was."""
+
+    QUEUE = "queue"
+    FAILURES = "failures"
+    SILENT = "silent"
+
+
+def note(device: Device, said: str | None, now_ms: int) -> None:
+    """Keep what a PC said of its sync with an upload. The caller commits.
+
+    Who says nothing - an older agent, a test of the way here - leaves what was said before, with its time.
+    """
+    if said is None:
+        return
+    device.report = wire.report_header(wire.read_report(said)) or None
+    device.reported_at = None if device.report is None else now_ms
+
+
+def reported(device: Device) -> wire.Report | None:
+    """What the PC said last, None if nothing."""
+    return None if device.report is None else wire.read_report(device.report)
+
+
+def troubles(device: Device, now_ms: int) -> list[Trouble]:
+    """What its owner should look at. The silence of a PC on which nothing was left waiting is none."""
+    report = reported(device)
+    if report is None or device.reported_at is None or device.revoked_at is not None:
+        return []
+    patience_ms = max(SILENCE_MS, 2_000 * (report.interval or 0))
+    found = {
+        Trouble.QUEUE: report.queue is not None and report.queue > QUEUE_LIMIT,
+        Trouble.FAILURES: report.success is not None and report.success < WORKING_LIMIT,
+        Trouble.SILENT: bool(report.queue) and now_ms - device.reported_at > patience_ms,
+    }
+    return [trouble for trouble, is_so in found.items() if is_so]
 
 
 def enrol(session: Session, by: Actor, person: Person, public_id: UUID, name: str) -> Device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -56,9 +57,12 @@ Play = Callable[["ScriptedServer", Seen], Answer | None]
 
 
 class ScriptedServer:
-    """Takes uploads as the real server does, unless ``script`` has something else for the next one."""
+    """Takes uploads as the real server does, unless ``script`` has something else for the next one.
 
-    def __init__(self) -> None:
+    ``seen`` are all requests that came through, with ``tls`` those after a handshake.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.server_id = uuid4()
         self.calls_itself: str | None = None  # the server id, if None
         self.epoch: str | None = str(uuid4())  # None for a server that knows of none
@@ -78,13 +82,17 @@ class ScriptedServer:
         self.pairing: deque[Play] = deque()
         self.devices: list[dict[str, Any]] = []
         self.stream: Callable[[socket.socket, Seen], None] | None = None  # has the connection then
+        self.state = "whole"  # of what it has stored
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._httpd.socket = tls.wrap_socket(self._httpd.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._httpd.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._httpd.server_address[1]}"
 
     @property
     def name(self) -> str:
@@ -149,6 +157,8 @@ class ScriptedServer:
                 return digests(self, seen)
             case "POST", path if path.endswith("/missing"):
                 return missing(self, seen)
+            case "GET", path if path.startswith("/sync/events/"):
+                return trace(self, path)
             case "GET", "/sync/projects":
                 return answer_json(200, {"projects": self.projects})
             case "GET", "/auth/devices":
@@ -259,6 +269,19 @@ def digests(server: ScriptedServer, seen: Seen) -> Answer:
 def missing(server: ScriptedServer, seen: Seen) -> Answer:
     asked = [event["id"] for event in seen.json["events"] if event["timestamp"] >= server.keeps_since]
     return answer_json(200, {"ids": [event_id for event_id in asked if event_id not in server.stored]})
+
+
+def trace(server: ScriptedServer, path: str) -> Answer:
+    event_id, _, query = path.removeprefix("/sync/events/").partition("?timestamp=")
+    event = server.stored.get(event_id)
+    if event is None or str(event["timestamp"]) != query:
+        return problem(404, "there is no such event of yours at this time")
+    told = {
+        name: event[name] for name in ("id", "timestamp", "projectId", "eventType", "deviceId", "localId")
+    }
+    return answer_json(
+        200, {**told, "state": server.state, "counted": "you", "receivedAt": event["timestamp"] + 1, "seq": 1}
+    )
 
 
 def refusal(seen: Seen, event_id: str, code: str, *, retryable: bool) -> dict[str, Any]:

@@ -243,6 +243,18 @@ def test_the_way_from_nothing_to_synced(cli: Cli, server: ScriptedServer) -> Non
     assert "sync is off" in cli.fails(2, "sync", "push")
 
 
+def test_what_would_be_sent_can_be_looked_at_before_anything_is(cli: Cli, server: ScriptedServer) -> None:
+    signed_in(cli, server)
+    said = cli.ok("sync", "enable", "--link-only")
+    assert "sync is off" in said
+    assert "`devflow sync preview` shows what would be sent" in said
+    assert len(cli.json("sync", "preview")["events"]) == 2
+    assert "sync is off" in cli.fails(2, "sync", "push")
+    assert server.uploads == []
+    assert "sync is on" in cli.ok("sync", "enable")
+    assert "sync is on" in cli.ok("sync", "enable", "--link-only"), "it stays as it is"
+
+
 def test_nothing_leaves_before_sync_is_enabled(cli: Cli, server: ScriptedServer) -> None:
     signed_in(cli, server)
     assert "sync is off" in cli.fails(2, "sync", "push")
@@ -457,7 +469,7 @@ def test_status_does_not_load_what_it_does_not_need(cli: Cli) -> None:
         "import sys; from devflow_agent.cli import main\n"
         "try: main(['status'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'requests', 'rich', 'mcp', 'watchfiles', 'pydantic'}\n"
+        "heavy = {'requests', 'rich', 'mcp', 'watchfiles', 'pydantic', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

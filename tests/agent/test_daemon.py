@@ -308,6 +308,17 @@ def test_sync_runs_at_the_start_and_then_by_its_settings(home: Home, start: Call
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(calls))
 
 
+def test_sync_at_the_start_can_be_left_to_the_first_interval(
+    home: Home, start: Callable[..., Running]
+) -> None:
+    calls: list[float] = []
+    home.store().set_settings(sync_enabled=True, sync_interval_s=2, sync_on_start=False)
+    began = time.monotonic()
+    start(lambda: calls.append(time.monotonic()))
+    until(lambda: len(calls) == 1, "the first round")
+    assert calls[0] - began >= 2
+
+
 def test_sync_waits_until_it_is_switched_on_and_then_goes_at_once(
     home: Home, repo: Repo, start: Callable[..., Running]
 ) -> None:

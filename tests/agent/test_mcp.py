@@ -147,7 +147,7 @@ def test_a_status_of_a_new_home_says_what_is_missing(home: Home) -> None:
     async def talk(client: Client) -> None:
         status = await answer(client, "sync_status")
         assert (status["enabled"], status["endpoint"], status["syncQueueSize"]) == (False, None, 0)
-        assert (status["interval"], status["batchSize"]) == (300, 500)
+        assert (status["interval"], status["batchSize"]) == (300, 1_000)
         assert status["syncSuccessRate"] is None
         assert status["lastSyncTime"] is None
 

@@ -56,7 +56,7 @@ def test_a_push_sends_everything_in_order_of_recording(outbox: Outbox, server: S
     assert outbox.push() == Pushed(synced=1_200)
     sent = [event_id for upload in server.uploads for event_id in upload.ids]
     assert sent == [str(event_id) for event_id in ids]
-    assert [len(upload.ids) for upload in server.uploads] == [500, 500, 200]
+    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 900]
     assert outbox.statuses() == {"synced": 1_200}
     outbox.assert_counters_are_true()
 
@@ -155,8 +155,8 @@ def test_switching_sync_off_stops_a_push_between_two_batches(outbox: Outbox, ser
 
     outbox.record(700)
     server.script.append(off_meanwhile)
-    assert outbox.push() == Pushed(synced=500)
-    assert outbox.statuses() == {"synced": 500, "pending": 200}
+    assert outbox.push() == Pushed(synced=100)
+    assert outbox.statuses() == {"synced": 100, "pending": 600}
 
 
 def test_switching_sync_off_ends_a_request_that_waits(outbox: Outbox, server: ScriptedServer) -> None:
@@ -303,7 +303,7 @@ def test_what_was_settled_before_a_fault_stays_settled(outbox: Outbox, server: S
     server.script.extend([store_all, hang_up])
     with pytest.raises(Offline):
         outbox.push()
-    assert outbox.statuses() == {"synced": 500, "pending": 200}
+    assert outbox.statuses() == {"synced": 100, "pending": 600}
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_ids(outbox: Outbox, server: ScriptedServer) -> None:
@@ -412,7 +412,8 @@ def test_a_batch_refused_as_a_whole_is_halved_down_to_the_one_event(
     assert outbox.push() == Pushed(synced=40, failed=1)
     (failed,) = [row for row in outbox.rows() if row["sync_status"] == "failed"]
     assert "poison" in failed["event_data"]
-    assert failed["last_sync_error"] == "something in it is bad"
+    code = {400: "refused", 413: "too_large"}[status]
+    assert failed["last_sync_error"] == f"{code}: something in it is bad"
     assert len(server.stored) == 40
     outbox.assert_counters_are_true()
 
@@ -610,7 +611,7 @@ def test_progress_counts_what_was_settled(outbox: Outbox) -> None:
     outbox.record(1_200)
     said: list[int] = []
     outbox.push(on_progress=lambda so_far: said.append(so_far.sent))
-    assert said == [500, 1_000, 1_200]
+    assert said == [100, 200, 300, 1_200]
 
 
 # Waiting

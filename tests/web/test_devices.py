@@ -407,3 +407,76 @@ def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_code(team: Team) ->
         headers=OURS,
     )
     assert entered.headers["Location"] == "/pair?code=BCDF-GHJK"
+
+
+# How sync is doing there
+
+
+def report(team: Team, header: str | None) -> None:
+    """Bob's PC sends nothing but how it is doing."""
+    empty = wire.encode(wire.Batch(events=[], device_id=team.people["bob"].device_id))
+    headers = {"Authorization": f"Bearer {log_in(team, 'bob')}"} | (
+        {} if header is None else {wire.REPORT_HEADER: header}
+    )
+    answer = team.app.test_client().post(
+        "/sync/events", data=empty, content_type="application/json", headers=headers
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def told(team: Team, name: str, address: str) -> tuple[dict[str, str], list[str]]:
+    """The facts on the card of bob's PC, and the notices."""
+    card = one(soup(team.browser(name).get(address)), f"#device-{team.people['bob'].device_id}")
+    names, values = ([each.get_text() for each in card.select(tag)] for tag in ("dt", "dd"))
+    return dict(zip(names, values, strict=True)), [each.get_text() for each in card.select(".notice")]
+
+
+def test_what_a_pc_reports_is_shown_with_its_time_to_its_owner_and_to_admins(team: Team) -> None:
+    report(team, "queue=12, success=987, latency=45, interval=300, batch=500, start=0, path=src")
+    for name, address in (("bob", "/me/devices"), ("ada", "/devices")):
+        facts, notices = told(team, name, address)
+        assert (facts["Still waiting then"], facts["Attempts that worked"]) == ("12", "987 of 1,000")
+        assert (facts["Average time of an upload"], facts["Syncs every"]) == ("45 ms", "300 s")
+        assert (facts["Events of an upload, at most"], facts["Syncs when it starts"]) == ("500", "no")
+        assert "The PC said so" in facts
+        assert notices == []
+    assert team.browser("eve").get("/devices").status_code == 403
+    assert "src" not in team.browser("bob").get("/me/devices").text.partition("<main")[2]
+
+
+def test_what_a_pc_does_not_say_is_unknown(team: Team) -> None:
+    report(team, "queue=0, success=1001, latency=<script>")
+    facts, _ = told(team, "bob", "/me/devices")
+    assert (facts["Still waiting then"], facts["Attempts that worked"]) == ("0", "unknown")
+    assert facts["Average time of an upload"] == "unknown"
+    report(team, None)
+    assert told(team, "bob", "/me/devices")[0]["Still waiting then"] == "0", (
+        "who says nothing changes nothing"
+    )
+    for header in ("", "x" * 10_000, "queue=many"):
+        report(team, header)
+        assert "Still waiting then" not in told(team, "bob", "/me/devices")[0], "nothing of it is known"
+
+
+@pytest.mark.parametrize(
+    ("header", "after_s", "said"),
+    [
+        ("queue=1000, success=900", 0, []),
+        ("queue=1001", 0, ["A lot was waiting"]),
+        ("success=899", 0, ["More than one attempt in ten failed"]),
+        ("queue=5", 3_600, []),
+        ("queue=5", 3_601, ["It was not heard of since"]),
+        ("queue=5, interval=86400", 86_400, []),
+        ("queue=0", 86_400, []),
+        ("success=1000", 86_400, []),
+    ],
+)
+def test_alerts_follow_from_what_was_said_and_from_silence(
+    team: Team, header: str, after_s: int, said: list[str]
+) -> None:
+    clock, team = on_a_clock(team)
+    report(team, header)
+    clock.now_ms += 1_000 * after_s
+    _, notices = told(team, "bob", "/me/devices")
+    assert len(notices) == len(said)
+    assert all(notice.startswith(words) for notice, words in zip(notices, said, strict=True))

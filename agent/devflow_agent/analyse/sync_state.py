@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from devflow.errors import Invalid
-from devflow_agent import credentials, outbox
-from devflow_agent.config import Home
+from devflow_agent import alerts, credentials, network, outbox
+from devflow_agent.alerts import Alert
+from devflow_agent.config import Home, now_ms
+from devflow_agent.measures import measured
+from devflow_agent.network import Quality
 from devflow_agent.outbox import Attempt
 from devflow_agent.settings import Settings
 from devflow_agent.store import Store
 
-JUDGED_ATTEMPTS: Final = 100
-
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """``success_rate`` (0 to 1) and ``average_latency_ms`` are of the last 100 attempts at most, and
-    None before the first; ``last_success_ms`` is when the server last took something;
+    """The numbers are as in ``Measures``, ``alerts`` those on now with since when and what they mean;
+    ``batch_size`` is the developer's limit, ``current_batch_size`` what the network takes now;
     ``clock_skew_ms`` is how far this PC's clock was ahead of the server's then. ``damage`` says why
     the credentials cannot be read: then server and account are unknown, all else still holds."""
 
@@ -28,6 +29,9 @@ class SyncState:
     linked: list[tuple[str, str]]
     interval_s: int
     batch_size: int
+    current_batch_size: int
+    network: Quality
+    alerts: list[tuple[Alert, int, str]]
     pending: int
     synced: int
     failed: int
@@ -39,7 +43,7 @@ class SyncState:
     damage: str | None
 
 
-def sync_state(home: Home, store: Store) -> SyncState:
+def sync_state(home: Home, store: Store, clock: Callable[[], int] = now_ms) -> SyncState:
     """Reads the store and the credentials file; asks nobody."""
     settings = Settings.load(store)
     server, damage = None, None
@@ -49,9 +53,8 @@ def sync_state(home: Home, store: Store) -> SyncState:
         damage = str(error)
     account = None if server is None else server.account
     counts = outbox.counts(store)
-    attempts = outbox.attempts(store, JUDGED_ATTEMPTS)
-    latencies = [attempt.latency_ms for attempt in attempts if attempt.latency_ms is not None]
-    good = [attempt for attempt in attempts if attempt.outcome in ("ok", "partial")]
+    found, now = measured(store), clock()
+    on = alerts.current(store, settings, found, now)
     return SyncState(
         enabled=settings.sync_enabled,
         endpoint=None if server is None else server.server_url,
@@ -59,13 +62,16 @@ def sync_state(home: Home, store: Store) -> SyncState:
         linked=[(project.name, project.remote_name) for project in store.projects() if project.remote_name],
         interval_s=settings.sync_interval_s,
         batch_size=settings.sync_batch_size,
+        current_batch_size=network.batch_size(store, settings, now),
+        network=network.quality(network.judged(store, now)),
+        alerts=[(alert, since, alerts.text(alert, found, settings)) for alert, since in on.items()],
         pending=counts["pending"],
         synced=counts["synced"],
         failed=counts["failed"],
-        last_attempt=attempts[0] if attempts else None,
-        last_success_ms=good[0].timestamp_ms if good else None,
-        success_rate=len(good) / len(attempts) if attempts else None,
-        average_latency_ms=sum(latencies) / len(latencies) if latencies else None,
+        last_attempt=found.attempts[0] if found.attempts else None,
+        last_success_ms=found.last_success_ms,
+        success_rate=found.success_rate,
+        average_latency_ms=found.average_latency_ms,
         clock_skew_ms=outbox.clock_skew_ms(store),
         damage=damage,
     )

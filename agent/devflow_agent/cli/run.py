@@ -44,9 +44,9 @@ class Run:
 
     @cached_property
     def http(self) -> requests.Session:
-        import requests
+        from devflow_agent.connection import Connection
 
-        return requests.Session()
+        return Connection.of(self.store)
 
 
 def as_json(value: Any) -> None:

@@ -98,18 +98,22 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "linked": [{"name": name, "remoteName": remote} for name, remote in sync.linked],
         "intervalSeconds": sync.interval_s,
         "batchSize": sync.batch_size,
+        "currentBatchSize": sync.current_batch_size,
+        "networkQuality": sync.network,
+        "syncQueueSize": sync.pending,
         "pending": sync.pending,
         "synced": sync.synced,
         "failed": sync.failed,
         "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
         "syncSuccessRate": sync.success_rate,
-        "averageSyncLatencyMs": sync.average_latency_ms,
+        "averageSyncLatency": sync.average_latency_ms,
+        "alerts": [{"alert": alert, "since": iso(since), "says": says} for alert, since, says in sync.alerts],
         "clockSkewSeconds": None if sync.clock_skew_ms is None else sync.clock_skew_ms // 1000,
-        "lastAttempt": None if attempt is None else _attempt_data(attempt),
+        "lastAttempt": None if attempt is None else attempt_data(attempt),
     }
 
 
-def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+def attempt_data(attempt: Attempt) -> dict[str, Any]:
     return {
         "time": iso(attempt.timestamp_ms),
         "outcome": attempt.outcome,
@@ -186,13 +190,24 @@ def sync_lines(sync: SyncState) -> list[str]:
     if not sync.linked:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
     lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
+    lines.append(
+        f"  network   {sync.network}: {sync.current_batch_size:,} events an upload at most{_numbers(sync)}"
+    )
     lines.append(f"  last      {'never sent' if sync.last_success_ms is None else iso(sync.last_success_ms)}")
     if sync.clock_skew_ms:
         lines.append(f"  clock     {_skew(sync.clock_skew_ms)} the server's: events carry the time it shows")
+    lines += [f"  ALERT     since {iso(since)}: {plain(says)}" for _, since, says in sync.alerts]
     attempt = sync.last_attempt
     if attempt is not None and attempt.outcome != "ok":
         lines.append(f"  trouble   {iso(attempt.timestamp_ms)} {attempt.outcome}: {plain(attempt.detail)}")
     return lines
+
+
+def _numbers(sync: SyncState) -> str:
+    if sync.success_rate is None:
+        return ""
+    latency = "" if sync.average_latency_ms is None else f", {sync.average_latency_ms:,.0f} ms on average"
+    return f"; {sync.success_rate:.1%} of attempts worked{latency}"
 
 
 def _skew(milliseconds: int) -> str:

@@ -5,10 +5,14 @@ ALTER TABLE events ADD COLUMN sync_status TEXT NOT NULL DEFAULT 'pending'
 ALTER TABLE events ADD COLUMN sync_attempts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN last_sync_error TEXT;
 ALTER TABLE events ADD COLUMN synced_at INTEGER;
+-- When the server last said something of it.
+ALTER TABLE events ADD COLUMN last_attempt_at INTEGER;
 
 -- Small however long the history is: only what still waits stands in it.
 CREATE INDEX events_pending ON events (project_id, local_id) WHERE sync_status = 'pending';
 CREATE INDEX events_failed ON events (local_id) WHERE sync_status = 'failed';
+CREATE INDEX events_refused ON events (last_attempt_at)
+    WHERE last_sync_error IS NOT NULL AND sync_status <> 'synced';
 
 CREATE TABLE sync_counts (
     project_id  TEXT NOT NULL REFERENCES projects (id),
@@ -50,5 +54,7 @@ CREATE TABLE sync_logs (
     latency_ms  INTEGER,                    -- null where no answer came
     outcome     TEXT NOT NULL,              -- ok | partial | offline | unauthorized | refused | too_large
     detail      TEXT NOT NULL,
-    via         TEXT NOT NULL CHECK (via IN ('http', 'live'))
+    via         TEXT NOT NULL CHECK (via IN ('http', 'live')),
+    first_local_id  INTEGER,                -- the batch held what waited between these two
+    last_local_id   INTEGER
 ) STRICT;

@@ -164,6 +164,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("last_seen_at", sa.BigInteger(), nullable=True),
         sa.Column("clock_skew_ms", sa.BigInteger(), nullable=True),
+        sa.Column("report", sa.String(length=200), nullable=True),
+        sa.Column("reported_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["person_id"], ["people.id"], name="fk_devices_person_id", ondelete="CASCADE"

@@ -87,6 +87,13 @@ _PARAMETERS: Final[Mapping[str, Schema]] = {
         "description": "How the body is sent.",
         "schema": {"enum": ["gzip", "identity"], "default": "identity"},
     },
+    "Report": {
+        "name": wire.REPORT_HEADER,
+        "in": "header",
+        "description": "How sync is doing on the PC: whole numbers under the names queue, success, latency, "
+        "interval, batch and start; nothing in it refuses an upload.",
+        "schema": {"type": "string", "examples": ["queue=12, success=987, latency=45"]},
+    },
     "Tag": {
         "name": "If-None-Match",
         "in": "header",
@@ -237,6 +244,7 @@ def _parameters(door: _Door, told: Operation) -> list[Schema]:
     ]
     query = [] if told.query is None else [_asked(field) for field in msgspec.structs.fields(told.query)]
     headers = ["Protocol"] if told.body is None else ["Protocol", "Encoding"]
+    headers += ["Report"] if told.body is wire.Batch else []
     headers += ["Tag"] if told.is_table else []
     return [*path, *query, *({"$ref": f"#/components/parameters/{name}"} for name in headers)]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from devflow import access, digests, own_events, wire
 from devflow.access import Action
-from devflow.accounts import tokens
+from devflow.accounts import devices, tokens
 from devflow.audit import Actor
 from devflow.errors import Invalid, Unauthorized
 from devflow.ingest import authors as whose
@@ -37,14 +37,17 @@ def events() -> wire.BatchResult:
         raise Unauthorized(_NO_DEVICE)
     # Before the body, which may take its time.
     clock_ahead = wire.clock_ahead(request.headers.get(wire.CLOCK_HEADER), now())
+    report = request.headers.get(wire.REPORT_HEADER)
     size = promised(wire.MAX_INFLATED_BYTES)
     with uploads.current().admitted(device, size):
         body = receive(size)
         with uploads.current().turn():
-            return _accept(device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)), clock_ahead)
+            return _accept(
+                device, wire.decode_batch(inflated(body, wire.MAX_INFLATED_BYTES)), clock_ahead, report
+            )
 
 
-def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None) -> wire.BatchResult:
+def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None, report: str | None) -> wire.BatchResult:
     uploads.current().count(sender, len(batch.events))
     context().intake.prepare(context().database, batch, now())
 
@@ -54,6 +57,7 @@ def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None) -> wire.Ba
             raise Invalid(f"expected deviceId {device.public_id}, as in the token, got {batch.device_id}")
         result = context().intake.accept(session, Sender(by, device), batch)
         device.clock_skew_ms = clock_ahead
+        devices.note(device, report, by.now_ms)
         return result
 
     return guard.act(work)

@@ -1,0 +1,73 @@
+"""How this PC reaches the server: through which proxy, and whose certificates it trusts.
+
+What the developer set comes first, then the environment as ``requests`` reads it. Both are looked
+at for each request, so that a daemon needs no restart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.utils import get_environ_proxies, select_proxy, should_bypass_proxies
+
+from devflow_agent.settings import Settings
+from devflow_agent.store import Store
+
+# The first two as requests reads them, the third as OpenSSL and everything built on it does.
+CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A value and who said so: ``sync_proxy``, or the name of a variable, or None for nobody."""
+
+    value: str | None
+    source: str | None
+
+
+def proxy_for(url: str, settings: Settings) -> Chosen:
+    """The proxy to this address. ``NO_PROXY`` goes before both the setting and the variables."""
+    if should_bypass_proxies(url, no_proxy=None):
+        return Chosen(None, "NO_PROXY" if os.environ.get("NO_PROXY") or os.environ.get("no_proxy") else None)
+    if settings.sync_proxy is not None:
+        return Chosen(settings.sync_proxy, "sync_proxy")
+    found = select_proxy(url, get_environ_proxies(url, no_proxy=None))
+    return Chosen(found, None if found is None else f"{urlsplit(url).scheme.upper()}_PROXY")
+
+
+def authorities(settings: Settings) -> Chosen:
+    """The file of trusted certificates; the value is None for those that come with the program."""
+    if settings.sync_ca_file is not None:
+        return Chosen(settings.sync_ca_file, "sync_ca_file")
+    for name in CA_VARIABLES:
+        if found := os.environ.get(name):
+            return Chosen(found, name)
+    return Chosen(None, None)
+
+
+class Connection(requests.Session):
+    """A session of ``requests`` for which the developer's settings go before the environment.
+
+    By itself ``requests`` has it the other way round: REQUESTS_CA_BUNDLE and HTTPS_PROXY replace
+    what ``verify`` and ``proxies`` of a session say.
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        super().__init__()
+        self._settings = settings
+
+    @classmethod
+    def of(cls, store: Store) -> Connection:
+        return cls(lambda: Settings.load(store))
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        settings, url = self._settings(), request.url or ""
+        proxy = proxy_for(url, settings).value
+        options["proxies"] = {} if proxy is None else {urlsplit(url).scheme: proxy}
+        options["verify"] = authorities(settings).value or True
+        return super().send(request, **options)
