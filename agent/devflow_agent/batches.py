@@ -52,12 +52,14 @@ def _envelope(event: Event, device_id: UUID, user_id: UUID, remote_id: UUID) -> 
     )
 
 
-def cut_to_size(events: Sequence[Sendable]) -> Iterator[list[Sendable]]:
-    """The events in order, in batches the server will inflate."""
+def cut_to_size(
+    events: Sequence[Sendable], most_bytes: int = wire.MAX_INFLATED_BYTES
+) -> Iterator[list[Sendable]]:
+    """The events in order, in batches the server will take; one too large stands alone."""
     batch: list[Sendable] = []
     size = _ENVELOPE_BYTES
     for one in events:
-        if batch and size + len(one.body) + 1 > wire.MAX_INFLATED_BYTES:
+        if batch and size + len(one.body) + 1 > most_bytes:
             yield batch
             batch, size = [], _ENVELOPE_BYTES
         batch.append(one)

@@ -71,15 +71,14 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
 @click.pass_obj
 def watch(run: Run) -> None:
     """Follow all projects until interrupted, and sync them if that is on."""
-    from devflow_agent import alerts, daemon
+    from devflow_agent import daemon
     from devflow_agent.sync import PeriodicPush
 
     def say(text: str) -> None:
         click.echo(plain(text))
 
     with daemon.stopped_by_signals() as stop:
-        pushing = PeriodicPush(run.home, run.store, run.http, say)
-        daemon.run(run.home, stop=stop, on_message=say, sync=alerts.Watch(run.store, pushing, say))
+        daemon.run(run.home, stop=stop, on_message=say, sync=PeriodicPush(run.home, run.store, run.http, say))
     click.echo("stopped; everything recorded is kept")
 
 
