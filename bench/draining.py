@@ -33,10 +33,10 @@ from bench.ingestion.asked import Asked
 from bench.ingestion.ours import BATCH, Pc
 from devflow import wire
 from devflow_agent import credentials, outbox
+from devflow_agent.batches import GZIP_LEVEL
 from devflow_agent.config import Home
 from devflow_agent.credentials import Account, Credentials
 from devflow_agent.store import Event, Observation, Project, Store
-from devflow_agent.sync import GZIP_LEVEL
 from tests.server_process import ServerProcess
 
 ROWS: Final = 1_000_000

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from threading import Event
 from typing import Final
 
-from devflow.errors import DevflowError
 from devflow_agent import desktop
 from devflow_agent.config import iso, now_ms
 from devflow_agent.measures import WORKED, Measures, measured
 from devflow_agent.settings import Settings
 from devflow_agent.store import Store
 
-log = logging.getLogger(__name__)
+LOOK_S: Final = 10.0
 LEAST_ATTEMPTS: Final = 10
 """Of fewer, one that failed would be an alert."""
 ENDS_BELOW: Final = {"queue": 0.8, "failures": 0.5}
@@ -92,40 +90,34 @@ def _failure_rate(found: Measures) -> float | None:
 
 
 class Watch:
-    """What the daemon calls instead of its sync: does that, then says which alerts have begun or ended."""
+    """What the daemon does beside its sync: looks, and says which alerts have begun or ended."""
 
     def __init__(
         self,
         store: Store,
-        sync: Callable[[], float | None],
         on_message: Callable[[str], None],
         *,
         notify: Callable[[str, str], object] = desktop.notify,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._store = store
-        self._sync = sync
         self._on_message = on_message
         self._notify = notify
         self._clock = clock
 
-    def __call__(self) -> float | None:
-        try:
-            return self._sync()
-        finally:
-            self._look()
+    def run(self, stop: Event) -> None:
+        """Look again and again until ``stop`` is set."""
+        while not stop.is_set():
+            self.look()
+            stop.wait(LOOK_S)
 
-    def _look(self) -> None:
-        """Watching is no reason for sync to fail."""
-        try:
-            settings, found, before = Settings.load(self._store), measured(self._store), raised(self._store)
-            after = judged(before, found, settings, self._clock())
-            # First written down: who is killed now has said nothing, and says nothing twice.
-            if after != before:
-                self._store.set_settings(**{_RAISED: after})
-            self._say(before, after, found, settings)
-        except (DevflowError, sqlite3.Error):
-            log.exception("could not look for alerts")
+    def look(self) -> None:
+        settings, found, before = Settings.load(self._store), measured(self._store), raised(self._store)
+        after = judged(before, found, settings, self._clock())
+        # First written down: who is killed now says nothing, and nobody says anything twice.
+        if after != before:
+            self._store.set_settings(**{_RAISED: after})
+        self._say(before, after, found, settings)
 
     def _say(self, before: Raised, after: Raised, found: Measures, settings: Settings) -> None:
         for alert in after.keys() - before.keys():

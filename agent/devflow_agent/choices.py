@@ -34,6 +34,8 @@ TABLE: Final = (
     Choice("syncEnabled", "sync_enabled", "switch", "Send events of linked projects; off is immediate."),
     Choice("syncInterval", "sync_interval_s", "number", "Time between two syncs.", "seconds"),
     Choice("batchSize", "sync_batch_size", "number", "The most events of a request.", "events"),
+    Choice("syncMode", "sync_mode", "text", "auto, live (streams, tried without end) or batch (no streams)."),
+    Choice("syncDownload", "sync_download", "switch", "Fetch what your other PCs sent after each sync."),
     Choice("syncOnStart", "sync_on_start", "switch", "Sync when `devflow watch` starts."),
     Choice(
         "proxy", "sync_proxy", "text", "The way to the server, such as http://proxy.example.org:3128.",

@@ -65,9 +65,14 @@ class Connection(requests.Session):
     def of(cls, store: Store) -> Connection:
         return cls(lambda: Settings.load(store))
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        settings, url = self._settings(), request.url or ""
-        proxy = proxy_for(url, settings).value
-        options["proxies"] = {} if proxy is None else {urlsplit(url).scheme: proxy}
-        options["verify"] = authorities(settings).value or True
-        return super().send(request, **options)
+    def merge_environment_settings(
+        self, url: str | bytes | None, proxies: Any, stream: bool | None, verify: Any, cert: Any
+    ) -> Any:
+        settings, address = self._settings(), url.decode() if isinstance(url, bytes) else url or ""
+        proxy = proxy_for(address, settings).value
+        return {
+            "proxies": {} if proxy is None else {urlsplit(address).scheme: proxy},
+            "stream": stream,
+            "verify": authorities(settings).value or True,
+            "cert": cert,
+        }

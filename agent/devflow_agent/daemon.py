@@ -1,9 +1,9 @@
 """The loop behind ``devflow watch``: one process a user that watches every project and syncs.
 
 Two threads a repository, one for its files and one for its history, so that the import of a
-long history delays no save; one more for sync, so that a dead server delays neither. A thread
-that fails is started again, later each time, and disturbs no other. All it knows is in
-the store: it may be killed at any moment.
+long history delays no save; one more for sync, so that a dead server delays neither, and one
+that says how sync is doing. A thread that fails is started again, later each time, and disturbs
+no other. All it knows is in the store: it may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 from uuid import UUID
 
 from devflow.errors import DevflowError, NotFound
+from devflow_agent import alerts
 from devflow_agent.collect import git, watching
 from devflow_agent.collect.files import Files
 from devflow_agent.collect.worktree import WorkTree
@@ -83,6 +84,11 @@ def _run(
     syncing = (
         _Thread("sync", lambda: _sync(store, sync, stop), stop, on_message) if sync is not None else None
     )
+    alarm = (
+        _Thread("alerts", lambda: alerts.Watch(store, on_message).run(stop), stop, on_message)
+        if sync is not None
+        else None
+    )
     while not stop.is_set():
         try:
             _update(watched, store, on_message)
@@ -92,7 +98,7 @@ def _run(
         stop.wait(PROJECTS_POLL_S)
     for repository in watched.values():
         repository.stop()
-    _join([*watched.values(), *([syncing] if syncing is not None else [])])
+    _join([*watched.values(), *(thread for thread in (syncing, alarm) if thread is not None)])
 
 
 def _update(watched: dict[UUID, _Repository], store: Store, on_message: Callable[[str], None]) -> None:

@@ -59,6 +59,8 @@ class Settings:
         _boolean("sync", self.sync_enabled)
         _whole_number("interval", self.sync_interval_s, MIN_INTERVAL_S, MAX_INTERVAL_S, " seconds")
         _whole_number("batch size", self.sync_batch_size, 1, wire.MAX_BATCH_EVENTS, " events")
+        _mode(self.sync_mode)
+        _boolean("download", self.sync_download)
         _boolean("on start", self.sync_on_start)
         _proxy(self.sync_proxy)
         _ca_file(self.sync_ca_file)

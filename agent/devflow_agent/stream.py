@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import msgspec
 import requests
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, reconnect
 
@@ -235,10 +235,12 @@ def _handshake(
     """What was answered, and the connection if it was 101. Raise Offline if nothing was."""
     began = time.monotonic()
     connection = None
+    way = http.merge_environment_settings(url, {}, None, None, None)
     try:
         connection = _Once(
             "ws" + url.removeprefix("http") + _PATH,
-            ssl=_trusting(http, url) if url.startswith("https:") else None,
+            ssl=_trusting(way["verify"]) if url.startswith("https:") else None,
+            proxy=select_proxy(url, way["proxies"]),
             additional_headers={
                 wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
                 "Authorization": f"Bearer {token}",
@@ -280,9 +282,8 @@ class _Once(reconnect):
         return exc
 
 
-def _trusting(http: requests.Session, url: str) -> ssl.SSLContext:
-    """Trust whom ``requests`` trusts: the session, REQUESTS_CA_BUNDLE, or its own list."""
-    verify = http.merge_environment_settings(url, {}, None, None, None)["verify"]
+def _trusting(verify: bool | str | None) -> ssl.SSLContext:
+    """Trust whom requests trust: a file or a folder that was named, or the list of ``requests``."""
     where = Path(verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH)
     if where.is_dir():
         return ssl.create_default_context(capath=where)

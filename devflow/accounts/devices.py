@@ -53,11 +53,13 @@ def troubles(device: Device, now_ms: int) -> list[Trouble]:
     report = reported(device)
     if report is None or device.reported_at is None or device.revoked_at is not None:
         return []
+    # Events that come over a stream bring no report.
+    heard_at = max(device.reported_at, device.last_seen_at or 0)
     patience_ms = max(SILENCE_MS, 2_000 * (report.interval or 0))
     found = {
         Trouble.QUEUE: report.queue is not None and report.queue > QUEUE_LIMIT,
         Trouble.FAILURES: report.success is not None and report.success < WORKING_LIMIT,
-        Trouble.SILENT: bool(report.queue) and now_ms - device.reported_at > patience_ms,
+        Trouble.SILENT: bool(report.queue) and now_ms - heard_at > patience_ms,
     }
     return [trouble for trouble, is_so in found.items() if is_so]
 

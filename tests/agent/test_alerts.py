@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import queue
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from devflow import wire
 from devflow.errors import Offline
-from devflow_agent import alerts, desktop, measures
+from devflow_agent import alerts, daemon, desktop, measures
 from devflow_agent.alerts import Alert
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.config import now_ms
@@ -90,36 +92,54 @@ def test_who_switched_sync_off_is_not_alerted() -> None:
 def test_each_alert_is_said_once_on_the_desktop_too_and_so_is_its_end(outbox: Outbox) -> None:
     said: list[str] = []
     shown: list[tuple[str, str]] = []
-    watch = alerts.Watch(
-        outbox.store, lambda: 7.0, said.append, notify=lambda *text: shown.append(text), clock=lambda: 50
-    )
+
+    def watch(at_ms: int) -> alerts.Watch:
+        return alerts.Watch(
+            outbox.store, said.append, notify=lambda *text: shown.append(text), clock=lambda: at_ms
+        )
+
     outbox.record(1_001)
-    assert watch() == 7.0
-    watch()
+    first = watch(50)
+    first.look()
+    first.look()
     assert said == ["alert: 1,001 events wait to be sent, limit 1,000: `devflow sync queue`"]
     assert [title for title, _ in shown] == ["DevFlow sync"]
-    again = alerts.Watch(outbox.store, lambda: None, said.append, notify=lambda *text: shown.append(text))
-    again()
+    watch(60).look()
     assert len(said) == 1, "another daemon knows what was said"
     assert alerts.raised(outbox.store) == {Alert.QUEUE: 50}
     outbox.push()
-    again()
+    watch(70).look()
     assert said[1:] == ["alert is over: queue"]
     assert len(shown) == 1
     assert alerts.raised(outbox.store) == {}
 
 
-def test_watching_never_stops_sync_and_a_failed_sync_is_watched_too(outbox: Outbox) -> None:
-    def fail() -> None:
-        raise Offline("away")
-
+def test_who_wants_none_on_the_desktop_gets_none(outbox: Outbox) -> None:
     said: list[str] = []
-    outbox.record(1_001)
-    with pytest.raises(Offline):
-        alerts.Watch(outbox.store, fail, said.append)()
-    assert len(said) == 1
-    outbox.store.set_settings(sync_interval_s="often")
-    assert alerts.Watch(outbox.store, lambda: None, said.append)() is None
+    shown: list[tuple[str, str]] = []
+    outbox.store.set_settings(alert_desktop=False, alert_queue_size=1)
+    outbox.record(2)
+    alerts.Watch(outbox.store, said.append, notify=lambda *text: shown.append(text)).look()
+    assert (len(said), shown) == (1, [])
+
+
+def test_a_daemon_says_alerts_while_its_sync_is_busy(outbox: Outbox) -> None:
+    stop, said = threading.Event(), queue.SimpleQueue[str]()
+    outbox.store.set_settings(alert_queue_size=1, alert_desktop=False)
+    outbox.record(2)
+    running = threading.Thread(
+        target=daemon.run,
+        args=(outbox.home,),
+        kwargs={"stop": stop, "on_message": said.put, "sync": lambda: stop.wait(30) and None},
+    )
+    running.start()
+    try:
+        while not (heard := said.get(timeout=30)).startswith("alert: "):
+            pass
+    finally:
+        stop.set()
+        running.join()
+    assert heard == "alert: 2 events wait to be sent, limit 1: `devflow sync queue`"
 
 
 def test_the_numbers_are_told_by_the_command_line(outbox: Outbox, tmp_path: Path) -> None:

@@ -71,15 +71,15 @@ def import_git(run: Run, path: str, to_json: bool) -> None:
 @click.pass_obj
 def watch(run: Run) -> None:
     """Follow all projects until interrupted, and sync them if that is on."""
-    from devflow_agent import alerts, daemon
+    from devflow_agent import daemon
     from devflow_agent.live import Live
 
     def say(text: str) -> None:
         click.echo(plain(text))
 
     with daemon.stopped_by_signals() as stop:
-        live = Live(run.home, run.store, run.http, say, stop)
-        daemon.run(run.home, stop=stop, on_message=say, sync=alerts.Watch(run.store, live, say))
+        sync = Live(run.home, run.store, run.http, say, stop)
+        daemon.run(run.home, stop=stop, on_message=say, sync=sync)
     click.echo("stopped; everything recorded is kept")
 
 
