@@ -33,7 +33,7 @@ class Choice:
 TABLE: Final = (
     Choice("syncEnabled", "sync_enabled", "switch", "Send events of linked projects; off is immediate."),
     Choice("syncInterval", "sync_interval_s", "number", "Time between two syncs.", "seconds"),
-    Choice("batchSize", "sync_batch_size", "number", "The most events of a request.", "events"),
+    Choice("batchSize", "sync_batch_size", "number", "The most events of a request."),
     Choice("syncMode", "sync_mode", "text", "auto, live (streams, tried without end) or batch (no streams)."),
     Choice("syncDownload", "sync_download", "switch", "Fetch what your other PCs sent after each sync."),
     Choice("syncOnStart", "sync_on_start", "switch", "Sync when `devflow watch` starts."),
@@ -45,7 +45,7 @@ TABLE: Final = (
         "caFile", "sync_ca_file", "text", "Certificate authorities to trust: the whole path of a file.",
         variables=("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
     ),
-    Choice("alertQueue", "alert_queue_size", "number", "Alert when more events wait.", "events"),
+    Choice("alertQueue", "alert_queue_size", "number", "Alert when more events wait."),
     Choice("alertFailureRate", "alert_failure_rate", "share", "Alert when a larger share of attempts fails."),
     Choice("alertOffline", "alert_offline_s", "number", "Alert when offline for longer.", "seconds"),
     Choice("alertDesktop", "alert_desktop", "switch", "Show alerts on the desktop, too."),

@@ -228,6 +228,26 @@ def test_a_trigger_sends_and_the_history_shows_it(outbox: Outbox, server: Script
     assert len(server.stored) == 3
 
 
+def test_an_assistant_is_told_how_sync_is_doing_and_what_is_wrong(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    outbox.store.set_settings(alert_queue_size=1)
+    outbox.record(2)
+
+    async def talk(client: Client) -> None:
+        status = await answer(client, "sync_status")
+        assert (status["syncQueueSize"], status["averageSyncLatency"]) == (2, None)
+        assert (status["networkQuality"], status["currentBatchSize"]) == ("unknown", 100)
+        (alert,) = status["alerts"]
+        assert alert.endswith("2 events wait to be sent, limit 1: `devflow sync queue`")
+        await answer(client, "sync_trigger")
+        status = await answer(client, "sync_status")
+        assert (status["syncQueueSize"], status["alerts"]) == (0, [])
+        assert status["averageSyncLatency"] is not None
+
+    with_client(outbox.home, talk)
+
+
 def test_sync_that_is_off_is_not_triggered(outbox: Outbox, server: ScriptedServer) -> None:
     outbox.record(1)
 

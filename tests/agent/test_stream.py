@@ -226,11 +226,12 @@ def test_a_batch_that_is_refused_as_a_whole_is_uploaded_in_halves(
     start()
     until(lambda: streams.opened == 1)
     streams.script.append(says(problem(status, "no")))
-    for _ in range(2):
+    halves = [2, 1, 1] if status == 400 else [1, 1]  # of 413 the next upload learns at once
+    for _ in halves[:-1]:
         server.script.append(says(problem(status, "no")))
     outbox.record(2)
     until(lambda: outbox.statuses() == {"failed": 1, "synced": 1})
-    assert [len(upload.ids) for upload in server.uploads] == [2, 1, 1]
+    assert [len(upload.ids) for upload in server.uploads] == halves
 
 
 def test_an_event_too_large_for_a_stream_is_uploaded(

@@ -34,6 +34,7 @@ class SettingsPage(App[None]):
     """Shows and changes what ``devflow sync configure`` does, by the same table and the same checks."""
 
     TITLE = "DevFlow settings"
+    ENABLE_COMMAND_PALETTE = False
     CSS = """
     .field { height: auto; padding: 0 1; }
     .name { width: 22; padding: 1 1; }
