@@ -39,6 +39,7 @@ from tests.server_process import ServerProcess
 from tests.visitor import EMAIL, PASSWORD, Visitor, within
 
 DAY_MS: Final = 86_400_000
+MINUTE_MS: Final = 60_000
 MOST_BATCHES: Final = 5
 OWN: Final = wire.author_key(EMAIL)
 STRANGER: Final = wire.author_key("stranger@example.net")
@@ -129,9 +130,9 @@ class Delivery:
                 if postgres is not None:
                     postgres.start()
 
-    def record(self, count: int) -> None:
-        """Record so many events: hours of saves and commits, spread over half a year."""
-        made = list(self._history(count))
+    def record(self, count: int, since: int | None = None) -> None:
+        """Record so many events: hours of saves and commits, from ``since`` or any time of half a year on."""
+        made = list(self._history(count, since))
         for project in self.projects:
             self.store.add(project.id, [one for of, one in made if of == project.id])
         self.recorded += count
@@ -149,13 +150,15 @@ class Delivery:
             recorder.join()
 
     def _record_slowly(self, stop: threading.Event) -> None:
-        pace = random.Random(1)
+        pace, at = random.Random(1), now_ms() - 180 * DAY_MS
         while not stop.wait(pace.uniform(0, 0.3)):
-            self.record(pace.choice([1, 1, 1, 1, 2, 2, 3, 5, 8, 150]))
+            some = pace.choice([1, 1, 1, 1, 1, 1, 2, 2, 3, 5, 8, 20, 40, 150])
+            self.record(some, at)
+            at += some * MINUTE_MS
 
-    def _history(self, count: int) -> Iterator[tuple[UUID, Observation]]:
+    def _history(self, count: int, since: int | None) -> Iterator[tuple[UUID, Observation]]:
         chance = self.chance
-        at = now_ms() - chance.randrange(DAY_MS, 180 * DAY_MS)
+        at = since or now_ms() - chance.randrange(DAY_MS, 180 * DAY_MS)
         project = chance.choice(self.projects)
         for _ in range(count):
             at += chance.randrange(1, 240_000)

@@ -66,7 +66,7 @@ def streams(server: ScriptedServer) -> Iterator[ScriptedStreams]:
 class Running:
     """Live sync in a thread of the test, called again and again as the daemon does, but sooner."""
 
-    def __init__(self, outbox: Outbox, patience: Patience = HELD) -> None:
+    def __init__(self, outbox: Outbox, patience: Patience, timeouts: Timeouts) -> None:
         self.messages: list[str] = []
         self.stop = threading.Event()
         self.error: BaseException | None = None
@@ -78,7 +78,7 @@ class Running:
             self.messages.append,
             self.stop,
             backoff=Backoff(uniform=lambda low, high: 0.02),
-            timeouts=QUICK,
+            timeouts=timeouts,
             patience=patience,
         )
         self._outbox = outbox
@@ -110,8 +110,8 @@ class Running:
 def start(outbox: Outbox) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
-    def start(patience: Patience = HELD) -> Running:
-        started.append(Running(outbox, patience))
+    def start(patience: Patience = HELD, timeouts: Timeouts = QUICK) -> Running:
+        started.append(Running(outbox, patience, timeouts))
         return started[-1]
 
     yield start
@@ -181,18 +181,16 @@ def test_nothing_is_sent_twice_while_its_answer_is_awaited_and_the_window_is_kep
     outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
 ) -> None:
     streams.always = store_and_keep_silent
-    start()
+    start(timeouts=Timeouts(connect_s=0.5, read_s=5, answer_s=5))
     until(lambda: streams.opened == 1)
-    for number in range(20):
+    for number in range(1, wire.STREAM_WINDOW + 1):
         outbox.record(1)
-        until(lambda: len(streams.batches) > min(number, wire.STREAM_WINDOW - 1) or server.uploads)  # noqa: B023
-        if server.uploads:
-            break
-    first = streams.ids[: wire.STREAM_WINDOW]
-    assert len(set(first)) == len(first)
-    assert len(streams.batches) <= wire.STREAM_WINDOW
-    until(synced(outbox, len(outbox.rows())), "an upload, after no answer came")
-    assert ("live", "offline") in ways(outbox)
+        until(lambda: len(streams.batches) == number)  # noqa: B023
+    outbox.record(3)
+    time.sleep(3 * stream.POLL_S)
+    assert len(streams.ids) == len(set(streams.ids)) == wire.STREAM_WINDOW
+    until(synced(outbox, wire.STREAM_WINDOW + 3), "an upload, after no answer came")
+    assert ways(outbox) == [*[("live", "offline")] * wire.STREAM_WINDOW, ("http", "ok")]
 
 
 def test_refused_events_are_settled_as_after_an_upload(
@@ -213,6 +211,19 @@ def test_refused_events_are_settled_as_after_an_upload(
     assert (kept["sync_attempts"], kept["last_sync_error"]) == (1, "project: because of project")
     assert streams.ids.count(kept["id"]) == 1, "it waits for the next upload"
     outbox.assert_counters_are_true()
+
+
+def test_what_an_upload_has_seen_refused_for_now_is_not_tried_over_the_stream(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    server.script.append(refuse_first("project", retryable=True))
+    (kept,) = outbox.record(1)
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.record(1)
+    until(synced(outbox, 1))
+    assert str(kept) not in streams.ids
+    assert outbox.statuses() == {"pending": 1, "synced": 1}
 
 
 @pytest.mark.parametrize("status", [400, 413])
@@ -350,7 +361,16 @@ def test_a_server_that_asks_for_time_gets_it(
     until(synced(outbox, 2))
     time.sleep(0.2)
     assert streams.tried == 1
-    assert not [said for said in running.messages if "live" in said], "nothing on the way is to blame"
+    assert running.messages == ["synced 2 events"]
+
+
+def test_a_server_without_room_is_not_taken_for_a_proxy_that_breaks_streams(
+    outbox: Outbox, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    streams.always_opening = answers(problem(503, "full", **{"Retry-After": "0"}))
+    running = start()
+    until(lambda: streams.tried > 2 * HELD.tries)
+    assert running.messages == []
 
 
 # Who is at the other end

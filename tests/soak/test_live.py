@@ -13,7 +13,7 @@ from tests.faulty_proxy import Fault, storm
 from tests.server_process import ServerProcess
 
 EVENTS = 200_000
-FAULTY = 0.3  # of all requests and streams
+FAULTY = 0.15  # of all requests and streams
 KILLS = 700 * [Kill.SENDER] + 250 * [Kill.SERVER] + 50 * [Kill.BOTH]
 
 

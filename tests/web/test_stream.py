@@ -351,7 +351,8 @@ def revoke(offer: Offer) -> None:
 def test_a_revoked_device_is_shut_out_at_its_next_batch_or_ping(
     database_url: str, tmp_path: Path, is_idle: bool
 ) -> None:
-    with offering(database_url, tmp_path / "data", GUNICORN_CMD_ARGS=QUICK) as offer:
+    pinging = {"GUNICORN_CMD_ARGS": QUICK} if is_idle else {}
+    with offering(database_url, tmp_path / "data", **pinging) as offer:
         with streaming(offer) as stream:
             assert ask(stream, 1, good(offer))["status"] == 200
             revoke(offer)
