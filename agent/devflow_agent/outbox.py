@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 from devflow import wire
+from devflow_agent.schema import archive
 from devflow_agent.store import Event, Store, SyncStatus, count
 
 KEPT_ATTEMPTS: Final = 10_000
@@ -134,7 +135,7 @@ def first_synced(store: Store, remote_id: UUID, since_ms: int) -> int | None:
     with store.read() as connection:
         rows = [
             connection.execute(
-                "SELECT timestamp FROM events WHERE project_id = ? AND timestamp >= ?"
+                "SELECT timestamp FROM all_events WHERE project_id = ? AND timestamp >= ?"
                 " AND sync_status = 'synced' ORDER BY timestamp LIMIT 1",
                 (project_id, since_ms),
             ).fetchone()
@@ -148,7 +149,7 @@ def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Itera
     with store.read() as connection:
         for project_id in _linked_to(connection, remote_id):
             rows = connection.execute(
-                "SELECT local_id, id, timestamp, event_type FROM events"
+                "SELECT local_id, id, timestamp, event_type FROM all_events"
                 " WHERE project_id = ? AND timestamp >= ? AND timestamp < ? AND sync_status = 'synced'",
                 (project_id, since_ms, until_ms),
             )
@@ -158,7 +159,7 @@ def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Itera
 def send_again(store: Store, lost: Sequence[Synced]) -> int:
     """Let confirmed events wait to be sent once more; return how many that were. No others move."""
     with store.write() as connection:
-        moved = [_reopen_one(connection, event.local_id) for event in lost]
+        moved = [_reopen_one(connection, event) for event in lost]
     return sum(moved)
 
 
@@ -208,11 +209,12 @@ def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
     return [row["project_id"] for row in rows]
 
 
-def _reopen_one(connection: sqlite3.Connection, local_id: int) -> int:
+def _reopen_one(connection: sqlite3.Connection, event: Synced) -> int:
+    archive.bring_back(connection, event.id)
     row = connection.execute(
         "UPDATE events SET sync_status = 'pending', synced_at = NULL"
         " WHERE local_id = ? AND sync_status = 'synced' RETURNING project_id",
-        (local_id,),
+        (event.local_id,),
     ).fetchone()
     if row is None:
         return 0
@@ -255,7 +257,12 @@ def _move(
 
 
 def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:
-    """Events of these statuses become pending again; their attempts and last error stay to be read."""
+    """Events of these statuses become pending again; their attempts and last error stay to be read.
+
+    Synced ones come back from the archive first.
+    """
+    if statuses != "'failed'":
+        archive.bring_back(connection)
     rows = connection.execute(
         "SELECT project_id, sync_status, count(*) AS count FROM events"  # noqa: S608 - one of two constants
         f" WHERE sync_status IN ({statuses}) GROUP BY project_id, sync_status"

@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from devflow.errors import Busy, DevflowError, Offline, Unauthorized
-from devflow_agent.cli import local, migrate, sync
+from devflow_agent.cli import archive, local, migrate, sync
 from devflow_agent.cli.run import Exit, Run
 from devflow_agent.config import Home
 from devflow_agent.plain import plain
@@ -55,6 +55,7 @@ devflow.add_command(local.status)
 devflow.add_command(local.activity)
 devflow.add_command(local.mcp)
 devflow.add_command(sync.sync)
+devflow.add_command(archive.archive)
 devflow.add_command(migrate.migrate)
 
 

@@ -9,6 +9,7 @@ down to 1 loses only sync metadata.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Final
 
@@ -48,8 +49,7 @@ def _next_step(connection: sqlite3.Connection, to: int) -> int | None:
         if here == to:
             return None
         target, script = (here + 1, f"v{here + 1}.up.sql") if here < to else (here - 1, f"v{here}.down.sql")
-        for statement in _statements(script):
-            connection.execute(statement)
+        run(connection, statements(script))
         connection.execute(f"PRAGMA user_version = {target}")
         connection.execute("COMMIT")
         return target
@@ -58,7 +58,13 @@ def _next_step(connection: sqlite3.Connection, to: int) -> int | None:
             connection.execute("ROLLBACK")
 
 
-def _statements(script: str) -> list[str]:
+def run(connection: sqlite3.Connection, script: Iterable[str]) -> None:
+    for statement in script:
+        connection.execute(statement)
+
+
+def statements(script: str) -> list[str]:
+    """Those of a file of this folder, one by one."""
     # executescript would commit first, and the step would no longer be one transaction.
     text = (files(__name__) / script).read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
