@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -18,7 +19,7 @@ from devflow_agent.cli import show
 from devflow_agent.config import Home
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.outbox import Attempt
-from devflow_agent.store import Observation, Project, Store
+from devflow_agent.store import Observation, Project, Store, connect
 from tests.agent.recorded import counted, counters
 
 NOW_MS: Final = 1_790_000_000_000
@@ -144,10 +145,6 @@ def archive(home: str) -> None:
 
 def migrate(home: str, version: str) -> None:
     """For a process of its own."""
-    from contextlib import closing
-
-    from devflow_agent.store import connect
-
     with closing(connect(Path(home) / "devflow.db")) as connection:
         schema.migrate(connection, int(version))
 

@@ -66,6 +66,11 @@ def use_wal(connection: sqlite3.Connection, name: Literal["main", "archive"], ti
             time.sleep(0.01)
 
 
+def clear(connection: sqlite3.Connection) -> None:
+    """Delete from the archive what the store has, as after going down to a version without one."""
+    connection.execute("DELETE FROM archive.events WHERE id IN (SELECT id FROM main.events)")
+
+
 def bring_back(connection: sqlite3.Connection, event_id: str | None = None) -> None:
     """Let the store have its archived events again, or the one with this id. The caller commits.
 
