@@ -99,7 +99,7 @@ def _next(store: Store, after: int, until_ms: int) -> list[int]:
 def _copy(store: Store, step: Sequence[int]) -> None:
     with store.write() as connection:
         connection.execute(
-            f"INSERT OR REPLACE INTO archive.events ({archive.COLUMNS}) SELECT {archive.COLUMNS}"  # noqa: S608
+            f"INSERT OR REPLACE INTO archive.archived_events ({archive.COLUMNS}) SELECT {archive.COLUMNS}"  # noqa: S608
             " FROM main.events WHERE local_id IN (SELECT value FROM json_each(?)) AND sync_status = 'synced'",
             (json.dumps(step),),
         )
@@ -121,6 +121,6 @@ def _of(table: str) -> str:
 
 _DELETE_EQUAL: Final = (
     "DELETE FROM main.events WHERE local_id IN (SELECT value FROM json_each(?)) AND sync_status = 'synced'"  # noqa: S608
-    " AND EXISTS (SELECT 1 FROM archive.events AS copy WHERE copy.id = main.events.id"
+    " AND EXISTS (SELECT 1 FROM archive.archived_events AS copy WHERE copy.id = main.events.id"
     f" AND ({_of('copy')}) IS ({_of('main.events')}))"
 )

@@ -13,6 +13,7 @@ import json
 import os
 import sqlite3
 import weakref
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from devflow_agent import schema
 from devflow_agent.schema import archive
 
 BUSY_TIMEOUT_S: Final = 30.0
+WAY_OUT: Final = "`devflow doctor` says what is wrong and what to do"
 SyncStatus = Literal["pending", "synced", "failed"]
 
 
@@ -99,7 +101,7 @@ class Store:
             schema.migrate(connection)
             archive.read_as_one(connection)
         except sqlite3.DatabaseError as error:
-            raise Invalid(f"cannot use the store {path}: {error}") from error
+            raise Invalid(f"cannot use the store {path}: {error} ({WAY_OUT})") from error
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -128,8 +130,10 @@ class Store:
             archive.read_as_one(connection)
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if is_damage(error):
+                raise Invalid(f"the store {self.path} is damaged: {error} ({WAY_OUT})") from error
             raise
         self._idle.append(connection)
 
@@ -196,9 +200,7 @@ class Store:
     def sequence(self) -> int:
         """The newest event's ``local_id``, 0 before the first: while it stays, no event has come."""
         with self.read() as connection:
-            # Not of the rows there are: the newest may be in the archive.
-            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        return 0 if last is None else int(last["seq"])
+            return last_local_id(connection)
 
     def event_counts(self) -> dict[UUID, Counter[wire.EventType]]:
         """How many events of each type every project has. O(projects), however many events."""
@@ -276,6 +278,17 @@ class Store:
         return UUID(self.setting("device_id"))
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that a file of the store is not what it wrote."""
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8"):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, sqlite3.DatabaseError) and code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A durable connection in autocommit mode; any thread may use it, one at a time."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -299,22 +312,21 @@ def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
 
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:
     added: Counter[wire.EventType] = Counter()
+    local_id = last_local_id(connection) + 1
     for observation in observations:
         kind = wire.TYPE_OF[type(observation.data)]
-        cursor = connection.execute(
-            "INSERT INTO events (id, timestamp, project_id, event_type, event_data) SELECT ?1, ?2, ?3, ?4, ?5"
-            " WHERE NOT EXISTS (SELECT 1 FROM archive.events WHERE id = ?1"
+        data = wire.encode(observation.data).decode()
+        row = (local_id, str(observation.id), observation.timestamp_ms, project_id, kind, data)
+        inserted = connection.execute(
+            "INSERT INTO events (local_id, id, timestamp, project_id, event_type, event_data, checksum)"
+            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+            " WHERE NOT EXISTS (SELECT 1 FROM archive.archived_events WHERE id = ?2"
             "  AND project_id IN (SELECT id FROM projects))"
             " ON CONFLICT (id) DO NOTHING",
-            (
-                str(observation.id),
-                observation.timestamp_ms,
-                project_id,
-                kind,
-                wire.encode(observation.data).decode(),
-            ),
-        )
-        added[kind] += cursor.rowcount
+            (*row, checksum(*row)),
+        ).rowcount
+        added[kind] += inserted
+        local_id += inserted
     connection.executemany(
         "INSERT INTO event_counts (project_id, event_type, count) VALUES (?, ?, ?)"
         " ON CONFLICT (project_id, event_type) DO UPDATE SET count = count + excluded.count",
@@ -323,6 +335,20 @@ def _insert(connection: sqlite3.Connection, project_id: str, observations: Itera
     total = added.total()
     count(connection, project_id, "pending", total)
     return total
+
+
+def last_local_id(connection: sqlite3.Connection) -> int:
+    """Of the newest event there ever was, 0 before the first; its row may be in the archive."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return 0 if row is None else int(row["seq"])
+
+
+def checksum(
+    local_id: int, event_id: str, timestamp_ms: int, project_id: str, event_type: str, data_json: str
+) -> int:
+    """Of an event as it was recorded. SQLite notices a damaged page only where its structure suffers."""
+    text = f"{local_id}|{event_id}|{timestamp_ms}|{project_id}|{event_type}|{data_json}"
+    return zlib.crc32(text.encode())
 
 
 def count(connection: sqlite3.Connection, project_id: str, status: SyncStatus, change: int) -> None:

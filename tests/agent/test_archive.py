@@ -15,6 +15,7 @@ from devflow import wire
 from devflow_agent import archiving, outbox
 from devflow_agent.analyse import activity, asking
 from devflow_agent.local_calendar import Calendar
+from devflow_agent.schema.archive import bring_back
 from devflow_agent.store import Observation, Store
 from tests.agent import killing
 from tests.agent.archived import (
@@ -72,7 +73,7 @@ def test_no_question_reads_all_rows_to_find_some(path: Path) -> None:
 
 def test_only_old_events_of_linked_projects_that_the_server_has_move(path: Path) -> None:
     store = filled(path, random.Random(3))
-    old = {row[1] for row in rows(store) if row[6] == "synced" and row[2] < NOW_MS - MONTH_MS}
+    old = {row[1] for row in rows(store) if row[7] == "synced" and row[2] < NOW_MS - MONTH_MS}
     everything = {row[1] for row in rows(store)}
     assert archiving.waiting(store, NOW_MS) == len(old) > 50
     archiving.run(store, NOW_MS)
@@ -171,11 +172,11 @@ def test_what_the_server_lost_is_sent_again_out_of_the_archive(
 
 def test_another_server_gets_what_is_archived_too(path: Path) -> None:
     store = filled(path, random.Random(2))
-    before = {row[1]: row[:6] for row in rows(store)}
+    before = {row[1]: row[:7] for row in rows(store)}
     archiving.run(store, NOW_MS)
     outbox.report_to(store, UUID(int=2))
-    assert {row[1]: row[:6] for row in rows(store)} == before
-    assert {row[6] for row in rows(store)} == {"pending"}
+    assert {row[1]: row[:7] for row in rows(store)} == before
+    assert {row[7] for row in rows(store)} == {"pending"}
     assert len(only_in_store(store)) == 300
     assert_counters_are_true(store)
     for project in store.projects():
@@ -183,7 +184,7 @@ def test_another_server_gets_what_is_archived_too(path: Path) -> None:
     assert len(outbox.pending(store, 1_000)) == 300
     settle_all(store)
     archiving.run(store, NOW_MS)
-    assert {row[1]: row[:6] for row in rows(store)} == before
+    assert {row[1]: row[:7] for row in rows(store)} == before
     assert_counters_are_true(store)
 
 
@@ -193,17 +194,14 @@ def test_a_copy_that_is_not_equal_is_no_reason_to_delete(path: Path) -> None:
     archiving.run(store, NOW_MS)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("ATTACH ? AS archive", (str(path.with_name("archive.db")),))
-        copied = connection.execute("SELECT id, local_id FROM archive.events LIMIT 20").fetchall()
+        copied = connection.execute("SELECT id, local_id FROM archive.archived_events LIMIT 20").fetchall()
     with store.write() as connection:
         for event_id, _ in copied:
             # As if a bug or a bit had changed the copy after it was made.
+            bring_back(connection, event_id)
             connection.execute(
-                "INSERT INTO main.events SELECT local_id, id, timestamp, project_id,"
-                " event_type, event_data, sync_status, sync_attempts, last_sync_error, synced_at"
-                " FROM archive.events WHERE id = ?",
-                (event_id,),
+                "UPDATE archive.archived_events SET event_data = '{}' WHERE id = ?", (event_id,)
             )
-            connection.execute("UPDATE archive.events SET event_data = '{}' WHERE id = ?", (event_id,))
     assert archiving._delete(store, [local_id for _, local_id in copied]) == 0
     assert rows(store) == before
     assert archiving.run(store, NOW_MS) == 20
@@ -215,7 +213,7 @@ def test_a_store_made_anew_beside_an_old_archive_is_not_disturbed_by_it(path: Pa
     commits = [row for row in rows(store) if row[4] == "git.commit"]
     archiving.run(store, NOW_MS, older_than_ms=wire.DAY_MS)
     with closing(sqlite3.connect(path.with_name("archive.db"))) as connection:
-        left = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+        left = connection.execute("SELECT count(*) FROM archived_events").fetchone()[0]
     del store
     for name in ("devflow.db", "devflow.db-wal", "devflow.db-shm"):
         (path.parent / name).unlink(missing_ok=True)
@@ -229,7 +227,7 @@ def test_a_store_made_anew_beside_an_old_archive_is_not_disturbed_by_it(path: Pa
     assert archiving.run(new, NOW_MS) == len(commits)
     assert len(new.events()) == len(commits) > 10
     with closing(sqlite3.connect(path.with_name("archive.db"))) as connection:
-        assert connection.execute("SELECT count(*) FROM events").fetchone()[0] == left + len(commits)
+        assert connection.execute("SELECT count(*) FROM archived_events").fetchone()[0] == left + len(commits)
 
 
 def test_it_is_due_weekly_by_the_wall_clock_that_is_passed_in(store: Store) -> None:

@@ -23,7 +23,7 @@ from tests.agent.archived import NOW_MS, answers, assert_counters_are_true, fill
 from tests.cli import Cli
 
 WORK = "tests.agent.archived:migrate"
-SHOWN = "local_id, id, timestamp, project_id, event_type, event_data"
+SHOWN = "local_id, id, timestamp, project_id, event_type, event_data, checksum"
 
 
 def local(home: Path) -> list[list[Any]]:
@@ -141,7 +141,7 @@ def test_what_was_archived_is_in_version_1_and_leaves_the_archive(tmp_path: Path
     assert cli.json("migrate", "down", "--to=v1") == {"from": 2, "to": 1, "passed": [1]}
     assert len(local(home)[0]) == 200
     with closing(sqlite3.connect(home / "archive.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM archived_events").fetchone() == (0,)
     assert cli.json("migrate", "down", "--to=v1") == {"from": 1, "to": 1, "passed": []}
     assert cli.ok("migrate", "down", "--to=1") == "nothing to do: the store is at v1\n"
     assert cli.json("migrate", "up") == {"from": 1, "to": 2, "passed": [2]}

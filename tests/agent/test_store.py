@@ -244,8 +244,8 @@ def test_old_rows_of_version_1_wait_to_be_sent(path: Path) -> None:
             "INSERT INTO projects VALUES (?, 'shop', '/src', '/src/.git', 0)", (str(project_id),)
         )
         connection.execute(
-            "INSERT INTO events (id, timestamp, project_id, event_type, event_data)"
-            " VALUES (?, 1, ?, ?, '{}')",
+            "INSERT INTO events (id, timestamp, project_id, event_type, event_data, checksum)"
+            " VALUES (?, 1, ?, ?, '{}', 0)",
             (str(event_id), str(project_id), "file.deleted"),
         )
         connection.execute("INSERT INTO event_counts VALUES (?, 'file.deleted', 1)", (str(project_id),))

@@ -18,7 +18,7 @@ from typing import Literal
 from devflow_agent.schema import run, statements
 
 COLUMNS = (
-    "local_id, id, timestamp, project_id, event_type, event_data,"
+    "local_id, id, timestamp, project_id, event_type, event_data, checksum,"
     " sync_status, sync_attempts, last_sync_error, synced_at"
 )
 
@@ -68,7 +68,7 @@ def use_wal(connection: sqlite3.Connection, name: Literal["main", "archive"], ti
 
 def clear(connection: sqlite3.Connection) -> None:
     """Delete from the archive what the store has, as after going down to a version without one."""
-    connection.execute("DELETE FROM archive.events WHERE id IN (SELECT id FROM main.events)")
+    connection.execute("DELETE FROM archive.archived_events WHERE id IN (SELECT id FROM main.events)")
 
 
 def bring_back(connection: sqlite3.Connection, event_id: str | None = None) -> None:
@@ -77,7 +77,7 @@ def bring_back(connection: sqlite3.Connection, event_id: str | None = None) -> N
     They stay in the archive too, where they count for nothing as long as the store has them.
     """
     connection.execute(
-        f"INSERT INTO main.events ({COLUMNS}) SELECT {COLUMNS} FROM archive.events AS old"  # noqa: S608
+        f"INSERT INTO main.events ({COLUMNS}) SELECT {COLUMNS} FROM archive.archived_events AS old"  # noqa: S608
         " WHERE (?1 IS NULL OR id = ?1) AND project_id IN (SELECT id FROM main.projects)"
         " AND NOT EXISTS (SELECT 1 FROM main.events AS new WHERE new.id = old.id)",
         (event_id,),
