@@ -21,7 +21,7 @@ from devflow.errors import Invalid
 from devflow_agent import credentials, daemon_lock, schema
 from devflow_agent.config import Home
 from devflow_agent.schema import archive
-from devflow_agent.store import checksum
+from devflow_agent.store import UNREADABLE, checksum
 
 FREE_BYTES: Final = 200_000_000
 LONGEST_LOG_BYTES: Final = 64_000_000
@@ -76,7 +76,7 @@ def _store(path: Path) -> Iterator[Finding]:
             else:
                 yield Finding("archive", State.OK, "there is none yet")
             yield from _rows(connection)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         yield Finding("store", State.DAMAGED, f"{path} cannot be read: {error}", SALVAGE)
 
 
@@ -95,7 +95,7 @@ def _whole(connection: sqlite3.Connection, what: str, path: Path) -> Finding:
     try:
         problems = [row[0] for row in connection.execute(f"PRAGMA {name}.integrity_check(10)")]
         broken = connection.execute(f"PRAGMA {name}.foreign_key_check").fetchall()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         problems, broken = [str(error)], []
     if problems != ["ok"]:
         return Finding(what, State.DAMAGED, f"{path} is damaged: {problems[0]}", SALVAGE)
@@ -121,7 +121,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[Finding]:
             events += 1
             changed += checksum(*row[:6]) != row[6]
         wrong = _wrong_counters(connection)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         yield Finding("events", State.DAMAGED, f"not all can be read: {error}", SALVAGE)
         return
     if changed:
@@ -183,7 +183,7 @@ def _daemon(home: Home) -> Finding:
         return Finding("daemon", State.WARNING, "none watches", "`devflow watch` records what you do")
     try:
         found = daemon_lock.running(home)
-    except (Invalid, sqlite3.Error):
+    except (Invalid, *UNREADABLE):
         return Finding("daemon", State.OK, "one watches")
     if found is None:
         said = "one holds the lock, and another process id is written down"

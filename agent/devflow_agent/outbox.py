@@ -175,6 +175,29 @@ def note_compared(store: Store, epoch: UUID | None, at_ms: int) -> None:
     store.set_settings(**{_COMPARED: {"epoch": None if epoch is None else str(epoch), "at_ms": at_ms}})
 
 
+def knows_anything(store: Store) -> bool:
+    """Whether sync has left anything in the store that ``forget`` deletes."""
+    with store.read() as connection:
+        found = connection.execute(
+            "SELECT 1 FROM sync_projects UNION ALL SELECT 1 FROM sync_logs"
+            " UNION ALL SELECT 1 FROM settings WHERE substr(key, 1, 5) = 'sync_' AND key <> 'sync_enabled'"
+            " LIMIT 1"
+        )
+        return found.fetchone() is not None
+
+
+def forget(store: Store) -> None:
+    """As if there had never been any sync: events stay, and none says any more what became of it."""
+    with store.write() as connection:
+        _reopen(connection, "'failed', 'synced'")
+        connection.execute("UPDATE events SET sync_attempts = 0, last_sync_error = NULL")
+        connection.execute("DELETE FROM sync_projects")
+        connection.execute("DELETE FROM sync_logs")
+        connection.execute("DELETE FROM settings WHERE substr(key, 1, 5) = 'sync_' OR key = 'removal_due_at'")
+    with store.write() as connection:  # only now that the store has them durably
+        archive.clear(connection)
+
+
 def retry_failed(store: Store) -> int:
     """Let what the server refused for good wait to be sent again; return how many that were."""
     with store.write() as connection:

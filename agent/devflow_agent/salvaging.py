@@ -22,7 +22,7 @@ from devflow.errors import Busy
 from devflow_agent import daemon_lock
 from devflow_agent.config import Home
 from devflow_agent.schema import archive
-from devflow_agent.store import Store, checksum
+from devflow_agent.store import UNREADABLE, Store, checksum
 
 MOST_FAILURES: Final = 20_000
 """Of reads in one table: where nothing can be read at all, halving would go on for ever."""
@@ -132,14 +132,14 @@ def _read(path: Path, table: str) -> Iterator[Row]:
                         f"SELECT {columns} FROM {table} WHERE rowid BETWEEN ? AND ?",  # noqa: S608
                         (first, until),
                     ).fetchall()
-                except sqlite3.Error:
+                except UNREADABLE:
                     failures += 1
                     if first < until:
                         middle = (first + until) // 2
                         ranges += [(middle + 1, until), (first, middle)]
                     continue
                 yield from (tuple(map(_text, row)) for row in rows)
-    except sqlite3.Error:
+    except UNREADABLE:
         return
 
 
@@ -159,7 +159,7 @@ def _text(value: Any) -> Any:
 def _one(connection: sqlite3.Connection, question: str) -> Any:
     try:
         row = connection.execute(question).fetchone()
-    except sqlite3.Error:
+    except UNREADABLE:
         return None
     return None if row is None else row[0]
 
@@ -242,7 +242,7 @@ def _settings(connection: sqlite3.Connection, path: Path) -> None:
 
 def _all(path: Path, question: str) -> list[Row]:
     found: list[Row] = []
-    with suppress(sqlite3.Error), closing(_open(path)) as connection:
+    with suppress(*UNREADABLE), closing(_open(path)) as connection:
         for row in connection.execute(question):
             found.append(tuple(map(_text, row)))  # noqa: PERF401 - what came before an error counts
     return [row for row in found if None not in row]

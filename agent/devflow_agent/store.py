@@ -30,6 +30,8 @@ from devflow_agent.schema import archive
 
 BUSY_TIMEOUT_S: Final = 30.0
 WAY_OUT: Final = "`devflow doctor` says what is wrong and what to do"
+UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file ends in: Python decodes SQLite's messages too, which name what is damaged."""
 SyncStatus = Literal["pending", "synced", "failed"]
 
 
@@ -100,7 +102,7 @@ class Store:
             self._idle.append(connection := connect(path))
             schema.migrate(connection)
             archive.read_as_one(connection)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise Invalid(f"cannot use the store {path}: {error} ({WAY_OUT})") from error
 
     @contextmanager
@@ -280,6 +282,8 @@ class Store:
 
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that a file of the store is not what it wrote."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     if isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8"):
         return True
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

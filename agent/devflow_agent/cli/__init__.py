@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from devflow.errors import Busy, DevflowError, Offline, Unauthorized
-from devflow_agent.cli import archive, doctor, local, migrate, sync
+from devflow_agent.cli import archive, doctor, local, migrate, remove, sync
 from devflow_agent.cli.run import Exit, Run
 from devflow_agent.config import Home
 from devflow_agent.plain import plain
@@ -60,6 +60,7 @@ devflow.add_command(sync.sync)
 devflow.add_command(archive.archive)
 devflow.add_command(doctor.doctor)
 devflow.add_command(migrate.migrate)
+devflow.add_command(remove.remove)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
