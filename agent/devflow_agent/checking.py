@@ -21,7 +21,7 @@ from devflow.errors import Invalid
 from devflow_agent import credentials, daemon_lock, schema
 from devflow_agent.config import Home
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, checksum
+from devflow_agent.store import UNREADABLE, checksum, is_damage
 
 FREE_BYTES: Final = 200_000_000
 LONGEST_LOG_BYTES: Final = 64_000_000
@@ -77,7 +77,14 @@ def _store(path: Path) -> Iterator[Finding]:
                 yield Finding("archive", State.OK, "there is none yet")
             yield from _rows(connection)
     except UNREADABLE as error:
-        yield Finding("store", State.DAMAGED, f"{path} cannot be read: {error}", SALVAGE)
+        yield _unreadable("store", f"{path} cannot be read", error)
+
+
+def _unreadable(name: str, said: str, error: Exception) -> Finding:
+    """Damage only if SQLite calls it that: a full disk or another program's lock is none."""
+    if is_damage(error):
+        return Finding(name, State.DAMAGED, f"{said}: {error}", SALVAGE)
+    return Finding(name, State.WARNING, f"{said} now: {error}", "see disk and permissions below; try again")
 
 
 def _version(connection: sqlite3.Connection) -> Finding:
@@ -96,7 +103,7 @@ def _whole(connection: sqlite3.Connection, what: str, path: Path) -> Finding:
         problems = [row[0] for row in connection.execute(f"PRAGMA {name}.integrity_check(10)")]
         broken = connection.execute(f"PRAGMA {name}.foreign_key_check").fetchall()
     except UNREADABLE as error:
-        problems, broken = [str(error)], []
+        return _unreadable(what, f"{path} cannot be read", error)
     if problems != ["ok"]:
         return Finding(what, State.DAMAGED, f"{path} is damaged: {problems[0]}", SALVAGE)
     if broken:
@@ -122,7 +129,7 @@ def _rows(connection: sqlite3.Connection) -> Iterator[Finding]:
             changed += checksum(*row[:6]) != row[6]
         wrong = _wrong_counters(connection)
     except UNREADABLE as error:
-        yield Finding("events", State.DAMAGED, f"not all can be read: {error}", SALVAGE)
+        yield _unreadable("events", "not all can be read", error)
         return
     if changed:
         said = f"{changed:,} of {events:,} are not as they were recorded"
