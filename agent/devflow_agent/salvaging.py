@@ -71,7 +71,11 @@ def _prepare(home: Home, work: Path) -> None:
     for file in filter(Path.exists, _files(home.path)):
         shutil.copyfile(file, work / "from" / file.name)
     numbers = _rebuild(work)
-    (work / "ready.json").write_text(json.dumps(numbers), "utf-8")
+    with (work / "numbers.json").open("w", encoding="utf-8") as written:
+        json.dump(numbers, written)
+        written.flush()
+        os.fsync(written.fileno())
+    (work / "numbers.json").replace(work / "ready.json")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -280,4 +284,5 @@ def _swap(home: Path, work: Path, aside: Path) -> None:
         if file.name.endswith(_ENDS[1:]):
             file.unlink(missing_ok=True)
     for name in ("archive.db", "devflow.db"):
-        (work / "new" / name).replace(home / name)
+        with suppress(FileNotFoundError):  # it is in its place: this is the second try
+            (work / "new" / name).replace(home / name)

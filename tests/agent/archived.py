@@ -11,7 +11,7 @@ from uuid import UUID
 
 from devflow import wire
 from devflow.windows import Grain
-from devflow_agent import archiving, outbox, schema
+from devflow_agent import archiving, outbox, salvaging, schema
 from devflow_agent.analyse import activity
 from devflow_agent.analyse.activity import Question
 from devflow_agent.analyse.sync_state import sync_state
@@ -141,6 +141,11 @@ def archive(home: str) -> None:
     """For a process of its own."""
     archiving.STEP = 20  # type: ignore[misc]  # several steps of few events
     archiving.run(Store(Path(home) / "devflow.db"), NOW_MS)
+
+
+def salvage(home: str) -> None:
+    """For a process of its own."""
+    salvaging.salvage(Home(Path(home)), NOW_MS)
 
 
 def migrate(home: str, version: str) -> None:

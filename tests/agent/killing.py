@@ -1,4 +1,6 @@
-"""Kills a piece of the agent's work between two of its calls into SQLite, at whichever one the test names.
+"""Kills a piece of the agent's work between two of its steps, at whichever one the test names.
+
+Steps are calls into SQLite and calls that give files other names.
 
 The work runs in a process of its own and kills itself, as kill -9 does: no handler, no clean-up.
 """
@@ -18,8 +20,11 @@ work = getattr(importlib.import_module(module), name)
 calls = 0
 def look(frame, what, called):
     global calls
-    # Before and after each call of a connection: execute, executemany, close.
-    if what in ("c_call", "c_return") and isinstance(getattr(called, "__self__", None), sqlite3.Connection):
+    # Before and after each call of a connection (execute, executemany, close) and of the file system.
+    if what in ("c_call", "c_return") and (
+        isinstance(getattr(called, "__self__", None), sqlite3.Connection)
+        or called in (os.link, os.replace, os.unlink, os.mkdir)
+    ):
         calls += 1
         if calls == int(at):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -17,6 +17,7 @@ from devflow_agent import archiving, checking, salvaging
 from devflow_agent.checking import State
 from devflow_agent.config import Home
 from devflow_agent.store import Store
+from tests.agent import killing
 from tests.agent.archived import NOW_MS, answers, assert_counters_are_true, filled
 from tests.cli import Cli
 
@@ -156,6 +157,22 @@ def test_a_whole_store_is_salvaged_without_any_change(tmp_path: Path) -> None:
     after = answers(home.store())
     after.pop("sync")
     assert (after.pop("status")[:200], after) == (status[:200], before)
+
+
+def test_killed_at_any_moment_salvage_can_be_run_again(tmp_path: Path) -> None:
+    events = made(tmp_path / "home", events=100)
+    counted = tmp_path / "counted"
+    shutil.copytree(tmp_path / "home", counted)
+    moments = killing.run("tests.agent.archived:salvage", str(counted))
+    assert moments is not None
+    # The last ones are those that put the new store in its place.
+    for moment in {*range(1, moments, moments // 8), *range(moments - 24, moments + 1)}:
+        home = tmp_path / str(moment)
+        shutil.copytree(tmp_path / "home", home)
+        assert killing.run("tests.agent.archived:salvage", str(home), kill_at=moment) is None
+        salvaging.salvage(Home(home), NOW_MS + 1)
+        assert recorded(Store(home / "devflow.db")) == events, moment
+        assert not (home / "salvage").exists()
 
 
 def test_salvage_waits_for_no_daemon(tmp_path: Path) -> None:
