@@ -32,14 +32,14 @@ help: ## List what make can do.
 setup: .venv/.dev ## Make .venv with everything to work on the project.
 
 .PHONY: test
-test: setup chromium ## Check style and types, and run every test. PYTEST_ARGS="-k word" narrows it.
+test: setup chromium strace ## Check style and types, and run every test. PYTEST_ARGS="-k word" narrows it.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/pytest --numprocesses=$(WORKERS) --durations=10 $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: setup ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
+soak: setup strace ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
 	$(BIN)/pytest tests/soak --durations=10 $(PYTEST_ARGS)
 
 .PHONY: demo
@@ -101,6 +101,19 @@ done; \
 echo "expected Python 3.11 or newer on PATH, got $$(python3 --version 2>&1 || true); name one: make PYTHON=/path/to/python" >&2; \
 exit 1
 endef
+
+# Records what a process writes, for the tests of power cuts.
+.PHONY: strace
+strace:
+	@if command -v strace >/dev/null; then exit 0; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing strace for the tests of power cuts"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get -qq update && apt-get -qq install --yes --no-install-recommends strace >/dev/null; \
+	else \
+	  echo "expected strace on PATH for the tests of power cuts; install it, on Debian: sudo apt-get install strace" >&2; \
+	  exit 1; \
+	fi
 
 .PHONY: chromium
 chromium:

@@ -2,8 +2,8 @@
 
 Two threads a repository, one for its files and one for its history, so that the import of a
 long history delays no save; one more for sync, so that a dead server delays neither, and one
-that says how sync is doing. A thread that fails is started again, later each time, and disturbs
-no other. All it knows is in the store: it may be killed at any moment.
+that says how sync is doing, and one that archives. A thread that fails is started again, later
+each time, and disturbs no other. All it knows is in the store: it may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from uuid import UUID
 
 from devflow.errors import DevflowError, NotFound
-from devflow_agent import alerts
+from devflow_agent import alerts, archiving
 from devflow_agent.collect import git, watching
 from devflow_agent.collect.files import Files
 from devflow_agent.collect.worktree import WorkTree
@@ -34,6 +34,7 @@ GIT_POLL_SHARE: Final = 50
 """With very many refs the look takes longer: at most one part in so many of the time goes into it."""
 SYNC_POLL_S: Final = 1.0
 SYNC_INTERVAL_S: Final = 300
+ARCHIVE_POLL_S: Final = 60.0
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
 STOP_S: Final = 0.7
@@ -89,6 +90,7 @@ def _run(
         if sync is not None
         else None
     )
+    archiver = _Thread("archive", lambda: _archive(store, stop), stop, on_message)
     while not stop.is_set():
         try:
             _update(watched, store, on_message)
@@ -98,7 +100,7 @@ def _run(
         stop.wait(PROJECTS_POLL_S)
     for repository in watched.values():
         repository.stop()
-    _join([*watched.values(), *(thread for thread in (syncing, alarm) if thread is not None)])
+    _join([*watched.values(), archiver, *(thread for thread in (syncing, alarm) if thread is not None)])
 
 
 def _update(watched: dict[UUID, _Repository], store: Store, on_message: Callable[[str], None]) -> None:
@@ -239,6 +241,14 @@ def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
             if wait_s == 0:
                 continue
         stop.wait(SYNC_POLL_S)
+
+
+def _archive(store: Store, stop: Event) -> None:
+    """Once a week by the wall clock, which goes on while the PC sleeps."""
+    while not stop.is_set():
+        if archiving.is_due(store, now_ms()):
+            archiving.run(store, now_ms(), is_stopped=stop.is_set)
+        stop.wait(ARCHIVE_POLL_S)
 
 
 def _sync_interval_s(store: Store) -> float:

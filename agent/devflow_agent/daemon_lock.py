@@ -27,12 +27,17 @@ class Daemon:
 
 def running(home: Home) -> Daemon | None:
     """The daemon that watches now. The lock it holds decides: nothing that a killed one left behind does."""
-    if not home.daemon_lock.exists() or _is_free(home):
+    if not is_held(home):
         return None
     written = home.store().setting("daemon")
     found = None if written is None else Daemon(int(written["pid"]), int(written["since_ms"]))
     # Between taking the lock and writing this, a daemon starts but does not watch yet.
     return found if found is not None and _is_alive(found.pid) else None
+
+
+def is_held(home: Home) -> bool:
+    """Whether a daemon runs, also beside a store that cannot be read."""
+    return home.daemon_lock.exists() and not _is_free(home)
 
 
 @contextmanager

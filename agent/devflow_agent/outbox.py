@@ -15,6 +15,7 @@ from uuid import UUID
 
 from devflow import wire
 from devflow.errors import Invalid
+from devflow_agent.schema import archive
 from devflow_agent.store import Event, Store, SyncStatus, count
 
 KEPT_ATTEMPTS: Final = 10_000
@@ -169,7 +170,7 @@ def first_synced(store: Store, remote_id: UUID, since_ms: int) -> int | None:
     with store.read() as connection:
         rows = [
             connection.execute(
-                "SELECT timestamp FROM events WHERE project_id = ? AND timestamp >= ?"
+                "SELECT timestamp FROM all_events WHERE project_id = ? AND timestamp >= ?"
                 " AND sync_status = 'synced' ORDER BY timestamp LIMIT 1",
                 (project_id, since_ms),
             ).fetchone()
@@ -183,7 +184,7 @@ def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Itera
     with store.read() as connection:
         for project_id in _linked_to(connection, remote_id):
             rows = connection.execute(
-                "SELECT local_id, id, timestamp, event_type FROM events"
+                "SELECT local_id, id, timestamp, event_type FROM all_events"
                 " WHERE project_id = ? AND timestamp >= ? AND timestamp < ? AND sync_status = 'synced'",
                 (project_id, since_ms, until_ms),
             )
@@ -193,7 +194,7 @@ def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Itera
 def send_again(store: Store, lost: Sequence[Synced]) -> int:
     """Let confirmed events wait to be sent once more; return how many that were. No others move."""
     with store.write() as connection:
-        moved = [_reopen_one(connection, event.local_id) for event in lost]
+        moved = [_reopen_one(connection, event) for event in lost]
     return sum(moved)
 
 
@@ -207,6 +208,29 @@ def compared(store: Store) -> tuple[UUID | None, int] | None:
 
 def note_compared(store: Store, epoch: UUID | None, at_ms: int) -> None:
     store.set_settings(**{_COMPARED: {"epoch": None if epoch is None else str(epoch), "at_ms": at_ms}})
+
+
+def knows_anything(store: Store) -> bool:
+    """Whether sync has left anything in the store that ``forget`` deletes."""
+    with store.read() as connection:
+        found = connection.execute(
+            "SELECT 1 FROM sync_projects UNION ALL SELECT 1 FROM sync_logs"
+            " UNION ALL SELECT 1 FROM settings WHERE substr(key, 1, 5) = 'sync_' AND key <> 'sync_enabled'"
+            " LIMIT 1"
+        )
+        return found.fetchone() is not None
+
+
+def forget(store: Store) -> None:
+    """As if there had never been any sync: events stay, and none says any more what became of it."""
+    with store.write() as connection:
+        _reopen(connection, "'failed', 'synced'")
+        connection.execute("UPDATE events SET sync_attempts = 0, last_sync_error = NULL")
+        connection.execute("DELETE FROM sync_projects")
+        connection.execute("DELETE FROM sync_logs")
+        connection.execute("DELETE FROM settings WHERE substr(key, 1, 5) = 'sync_' OR key = 'removal_due_at'")
+    with store.write() as connection:  # only now that the store has them durably
+        archive.clear(connection)
 
 
 def retry_failed(store: Store) -> int:
@@ -318,11 +342,12 @@ def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
     return [row["project_id"] for row in rows]
 
 
-def _reopen_one(connection: sqlite3.Connection, local_id: int) -> int:
+def _reopen_one(connection: sqlite3.Connection, event: Synced) -> int:
+    archive.bring_back(connection, event.id)
     row = connection.execute(
         "UPDATE events SET sync_status = 'pending', synced_at = NULL"
         " WHERE local_id = ? AND sync_status = 'synced' RETURNING project_id",
-        (local_id,),
+        (event.local_id,),
     ).fetchone()
     if row is None:
         return 0
@@ -367,7 +392,12 @@ def _move(
 
 
 def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:
-    """Events of these statuses become pending again; their attempts and last error stay to be read."""
+    """Events of these statuses become pending again; their attempts and last error stay to be read.
+
+    Synced ones come back from the archive first.
+    """
+    if statuses != "'failed'":
+        archive.bring_back(connection)
     rows = connection.execute(
         "SELECT project_id, sync_status, count(*) AS count FROM events"  # noqa: S608 - one of two constants
         f" WHERE sync_status IN ({statuses}) GROUP BY project_id, sync_status"

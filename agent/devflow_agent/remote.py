@@ -178,6 +178,11 @@ class Remote:
         """End all tokens of this sign-in, on the server."""
         self.checked(self._ask("POST", "/auth/logout", body=b"{}"), expected=204)
 
+    def ask_deletion(self, form: wire.AskDeletion) -> wire.Deletion:
+        """Raise Invalid for another password than the account's, Unavailable after too many."""
+        answer = self._ask("POST", "/account/deletion", body=wire.encode(form))
+        return _decoded(self.checked(answer, expected=202), wire.Deletion)
+
     def upload(self, body: bytes, now_ms: int, report: wire.Report | None = None) -> Answer:
         """Send a gzipped batch, the time on this PC's clock, and how sync is doing.
 

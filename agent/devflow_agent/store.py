@@ -1,4 +1,6 @@
-"""Everything the agent knows, in one SQLite file: events, projects and settings.
+"""Everything the agent knows, in SQLite: events, projects and settings.
+
+Old events that the server has are in a second file, the archive; ``all_events`` is both.
 
 Every operation is one transaction on a connection of its own, so any number of processes and
 threads may use the store at once. What ``add`` returned is on the disk, also after a power
@@ -10,11 +12,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 import weakref
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +26,12 @@ from uuid import UUID, uuid4
 from devflow import wire
 from devflow.errors import Busy, Invalid
 from devflow_agent import schema
+from devflow_agent.schema import archive
 
 BUSY_TIMEOUT_S: Final = 30.0
+WAY_OUT: Final = "`devflow doctor` says what is wrong and what to do"
+UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file ends in: Python decodes SQLite's messages too, which name what is damaged."""
 SyncStatus = Literal["pending", "synced", "failed"]
 
 
@@ -88,24 +94,20 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here and not by SQLite, so that it is private from its first byte on. Never opened
-        # here when it is there: closing a file drops every POSIX lock the process holds on it, and
-        # with them the word to other processes that this one still writes to its log.
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        archive.make_private(path)
         # Closing the last connection checkpoints the file, ten times the cost of an insert: keep them.
         self._idle: list[sqlite3.Connection] = []
         weakref.finalize(self, _close, self._idle)
         try:
-            with self._connection() as connection:
-                _use_wal(connection)
-                schema.migrate(connection)
-        except sqlite3.DatabaseError as error:
-            raise Invalid(f"cannot use the store {path}: {error}") from error
+            self._idle.append(connection := connect(path))
+            schema.migrate(connection)
+            archive.read_as_one(connection)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise Invalid(f"cannot use the store {path}: {error} ({WAY_OUT})") from error
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view of the store."""
+        """One consistent view of the store; ``all_events`` has those that were archived, too."""
         with self._connection() as connection:
             connection.execute("BEGIN")
             yield connection
@@ -127,10 +129,13 @@ class Store:
             connection = self._idle.pop()
         except IndexError:
             connection = connect(self.path)
+            archive.read_as_one(connection)
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if is_damage(error):
+                raise Invalid(f"the store {self.path} is damaged: {error} ({WAY_OUT})") from error
             raise
         self._idle.append(connection)
 
@@ -186,7 +191,7 @@ class Store:
                 if project_id is not None and project != str(project_id):
                     continue
                 rows = connection.execute(
-                    "SELECT * FROM events WHERE project_id = ? AND timestamp >= ? AND timestamp < ?"
+                    "SELECT * FROM all_events WHERE project_id = ? AND timestamp >= ? AND timestamp < ?"
                     " ORDER BY timestamp DESC, local_id DESC LIMIT ?",
                     (project, since_ms, until_ms, limit),
                 )
@@ -197,7 +202,7 @@ class Store:
     def sequence(self) -> int:
         """The newest event's ``local_id``, 0 before the first: while it stays, no event has come."""
         with self.read() as connection:
-            return int(connection.execute("SELECT coalesce(max(local_id), 0) FROM events").fetchone()[0])
+            return last_local_id(connection)
 
     def event_counts(self) -> dict[UUID, Counter[wire.EventType]]:
         """How many events of each type every project has. O(projects), however many events."""
@@ -275,26 +280,28 @@ class Store:
         return UUID(self.setting("device_id"))
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that a file of the store is not what it wrote."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8"):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, sqlite3.DatabaseError) and code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A durable connection in autocommit mode; any thread may use it, one at a time."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    archive.use_wal(connection, "main", BUSY_TIMEOUT_S)
+    archive.attach(connection, path, BUSY_TIMEOUT_S)
     return connection
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    # Of several processes that open a new store at once all but one are told "locked" at once:
-    # for this step SQLite does not wait as it does for every other.
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _close(connections: list[sqlite3.Connection]) -> None:
@@ -309,20 +316,21 @@ def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
 
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:
     added: Counter[wire.EventType] = Counter()
+    local_id = last_local_id(connection) + 1
     for observation in observations:
         kind = wire.TYPE_OF[type(observation.data)]
-        cursor = connection.execute(
-            "INSERT INTO events (id, timestamp, project_id, event_type, event_data) VALUES (?, ?, ?, ?, ?)"
+        data = wire.encode(observation.data).decode()
+        row = (local_id, str(observation.id), observation.timestamp_ms, project_id, kind, data)
+        inserted = connection.execute(
+            "INSERT INTO events (local_id, id, timestamp, project_id, event_type, event_data, checksum)"
+            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+            " WHERE NOT EXISTS (SELECT 1 FROM archive.archived_events WHERE id = ?2"
+            "  AND project_id IN (SELECT id FROM projects))"
             " ON CONFLICT (id) DO NOTHING",
-            (
-                str(observation.id),
-                observation.timestamp_ms,
-                project_id,
-                kind,
-                wire.encode(observation.data).decode(),
-            ),
-        )
-        added[kind] += cursor.rowcount
+            (*row, checksum(*row)),
+        ).rowcount
+        added[kind] += inserted
+        local_id += inserted
     connection.executemany(
         "INSERT INTO event_counts (project_id, event_type, count) VALUES (?, ?, ?)"
         " ON CONFLICT (project_id, event_type) DO UPDATE SET count = count + excluded.count",
@@ -331,6 +339,20 @@ def _insert(connection: sqlite3.Connection, project_id: str, observations: Itera
     total = added.total()
     count(connection, project_id, "pending", total)
     return total
+
+
+def last_local_id(connection: sqlite3.Connection) -> int:
+    """Of the newest event there ever was, 0 before the first; its row may be in the archive."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    return 0 if row is None else int(row["seq"])
+
+
+def checksum(
+    local_id: int, event_id: str, timestamp_ms: int, project_id: str, event_type: str, data_json: str
+) -> int:
+    """Of an event as it was recorded. SQLite notices a damaged page only where its structure suffers."""
+    text = f"{local_id}|{event_id}|{timestamp_ms}|{project_id}|{event_type}|{data_json}"
+    return zlib.crc32(text.encode())
 
 
 def count(connection: sqlite3.Connection, project_id: str, status: SyncStatus, change: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from devflow import wire
 from devflow_agent.store import Observation, Project, Store
@@ -28,21 +27,18 @@ def assert_counters_are_true(path: Path) -> None:
         assert counters(connection) == counted(connection)
 
 
-def counters(connection: sqlite3.Connection) -> list[Any]:
+def counters(connection: sqlite3.Connection) -> list[list[tuple[str, str, int]]]:
     """What the store believes."""
     return [
-        connection.execute("SELECT * FROM event_counts WHERE count <> 0 ORDER BY 1, 2").fetchall(),
-        connection.execute("SELECT * FROM sync_counts WHERE count <> 0 ORDER BY 1, 2").fetchall(),
+        [tuple(row) for row in connection.execute(f"SELECT * FROM {table} WHERE count <> 0 ORDER BY 1, 2")]  # noqa: S608
+        for table in ("event_counts", "sync_counts")
     ]
 
 
-def counted(connection: sqlite3.Connection) -> list[Any]:
+def counted(connection: sqlite3.Connection, events: str = "events") -> list[list[tuple[str, str, int]]]:
     """What counting the rows gives."""
+    question = "SELECT project_id, {}, count(*) FROM {} GROUP BY 1, 2 ORDER BY 1, 2"
     return [
-        connection.execute(
-            "SELECT project_id, event_type, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2"
-        ).fetchall(),
-        connection.execute(
-            "SELECT project_id, sync_status, count(*) FROM events GROUP BY 1, 2 ORDER BY 1, 2"
-        ).fetchall(),
+        [tuple(row) for row in connection.execute(question.format(column, events))]
+        for column in ("event_type", "sync_status")
     ]

@@ -169,6 +169,10 @@ class ScriptedServer:
             case "POST", path if path.endswith("/revoke"):
                 known = any(f"/{device['deviceId']}/" in path for device in self.devices)
                 return Answer(204) if known else problem(404, "there is no such device")
+            case "POST", "/account/deletion":
+                if seen.json["password"] != PASSWORD:
+                    return problem(400, "expected the password of your account, got another one")
+                return answer_json(202, {"dueAt": 4_000_000_000_000})
             case "PUT", "/sync/authors":
                 self.authors = seen.json["authors"]
                 return Answer(204)

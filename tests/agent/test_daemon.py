@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -21,10 +22,11 @@ from typing import Any
 import filelock
 import pytest
 
-from devflow_agent import daemon
+from devflow_agent import archiving, daemon
 from devflow_agent.config import Home, now_ms
 from devflow_agent.daemon import AlreadyRunning, Daemon
 from devflow_agent.store import Project
+from tests.agent.archived import filled
 from tests.repo import Repo
 
 DEADLINE_S = 20.0
@@ -317,6 +319,17 @@ def test_sync_at_the_start_can_be_left_to_the_first_interval(
     start(lambda: calls.append(time.monotonic()))
     until(lambda: len(calls) == 1, "the first round")
     assert calls[0] - began >= 2
+
+
+def test_old_events_that_the_server_has_are_archived_by_the_daemon(
+    home: Home, start: Callable[..., Running]
+) -> None:
+    store = filled(home.database, random.Random(1))
+    before = store.events()
+    start()
+    until(lambda: archiving.last(store) is not None, "the week's archiving")
+    assert archiving.archived(store) > 50
+    assert store.events() == before
 
 
 def test_sync_waits_until_it_is_switched_on_and_then_goes_at_once(

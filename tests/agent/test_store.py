@@ -178,7 +178,8 @@ def test_the_store_is_private_from_its_first_byte_on(path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert modes == {"devflow.db": 0o600, "devflow.db-wal": 0o600, "devflow.db-shm": 0o600}
+    files = [name + end for name in ("devflow.db", "archive.db") for end in ("", "-wal", "-shm")]
+    assert modes == dict.fromkeys(files, 0o600)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +244,8 @@ def test_old_rows_of_version_1_wait_to_be_sent(path: Path) -> None:
             "INSERT INTO projects VALUES (?, 'shop', '/src', '/src/.git', 0)", (str(project_id),)
         )
         connection.execute(
-            "INSERT INTO events (id, timestamp, project_id, event_type, event_data)"
-            " VALUES (?, 1, ?, ?, '{}')",
+            "INSERT INTO events (id, timestamp, project_id, event_type, event_data, checksum)"
+            " VALUES (?, 1, ?, ?, '{}', 0)",
             (str(event_id), str(project_id), "file.deleted"),
         )
         connection.execute("INSERT INTO event_counts VALUES (?, 'file.deleted', 1)", (str(project_id),))
@@ -273,8 +274,8 @@ def test_a_step_that_fails_half_way_never_happened(
     store: Store, path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add(project.id, saves(2))
-    statements = schema._statements("v2.down.sql")
-    monkeypatch.setattr(schema, "_statements", lambda _script: [*statements[:4], "DROP TABLE no_such_table"])
+    statements = schema.statements("v2.down.sql")
+    monkeypatch.setattr(schema, "statements", lambda _script: [*statements[:4], "DROP TABLE no_such_table"])
     before = columns(path)
     with pytest.raises(sqlite3.OperationalError):
         to_version(path, 1)

@@ -201,8 +201,8 @@ class _Tally:
 
 # Within a millisecond by their ids, as the server has them: the last one decides whose the gap after it is.
 _IN_ORDER: Final = (
-    "SELECT timestamp, project_id, event_type, event_data FROM events"
-    " WHERE project_id IN (SELECT id FROM projects) AND timestamp >= ? AND timestamp < ?"
+    "SELECT timestamp, project_id, event_type, event_data FROM all_events"
+    " WHERE timestamp >= ? AND timestamp < ?"
     " ORDER BY timestamp, id"
 )
 # What several PCs report, such as a commit, is one event. A project that is not linked here is one more.

@@ -16,11 +16,13 @@ from typing import NoReturn
 import click
 
 from devflow.errors import Busy, DevflowError, Offline, Unauthorized
-from devflow_agent.cli import config, local, migrate, sync
+from devflow_agent.cli import archive, config, doctor, local, migrate, remove, sync
 from devflow_agent.cli.run import Exit, Run
 from devflow_agent.config import Home
 from devflow_agent.plain import plain
+from devflow_agent.store import WAY_OUT
 
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE")
 EXIT_CODES = """\
 Exit codes:
 
@@ -56,7 +58,10 @@ devflow.add_command(local.activity)
 devflow.add_command(local.mcp)
 devflow.add_command(config.config)
 devflow.add_command(sync.sync)
+devflow.add_command(archive.archive)
+devflow.add_command(doctor.doctor)
 devflow.add_command(migrate.migrate)
+devflow.add_command(remove.remove)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -101,11 +106,15 @@ def _judged(error: Exception) -> tuple[Exit, str]:
         case BrokenPipeError():  # `devflow status | head -1`
             _forget_stdout()
             return Exit.UNEXPECTED, ""
-        case OSError() | sqlite3.Error():
+        case sqlite3.OperationalError() if getattr(error, "sqlite_errorname", "") in _NO_ROOM:
+            return Exit.UNEXPECTED, f"the disk has no room or fails ({error}); nothing of this was recorded"
+        case OSError():
             return Exit.UNEXPECTED, str(error)
+        case sqlite3.Error():
+            return Exit.UNEXPECTED, f"{error} ({WAY_OUT})"
         case _:
             named = f"{type(error).__name__}: {error}"
-            return Exit.UNEXPECTED, f"unexpected {named} (--debug shows where)"
+            return Exit.UNEXPECTED, f"unexpected {named} (--debug shows where; {WAY_OUT})"
 
 
 def _forget_stdout() -> None:

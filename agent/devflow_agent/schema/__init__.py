@@ -9,6 +9,7 @@ down to 1 loses only sync metadata.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 from typing import Final
 
@@ -21,20 +22,23 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection, to: int = LATEST) -> list[int]:
+def migrate(
+    connection: sqlite3.Connection, to: int = LATEST, *, progress: Callable[[int], None] = lambda done: None
+) -> list[int]:
     """Bring the store to version ``to``; return the versions passed through, none if it was there.
 
-    The connection must be in autocommit mode and outside a transaction.
+    The connection must be in autocommit mode and outside a transaction. ``progress`` gets how many
+    statements of the step under way are done.
     """
     if not 0 < to <= LATEST:
         raise Invalid(f"expected a schema version from 1 to {LATEST}, got {to}")
     passed: list[int] = []
-    while (step := _next_step(connection, to)) is not None:
+    while (step := _next_step(connection, to, progress)) is not None:
         passed.append(step)
     return passed
 
 
-def _next_step(connection: sqlite3.Connection, to: int) -> int | None:
+def _next_step(connection: sqlite3.Connection, to: int, progress: Callable[[int], None]) -> int | None:
     """Take one step under the write lock, so that two processes cannot both take it."""
     if version(connection) == to:
         return None
@@ -47,9 +51,8 @@ def _next_step(connection: sqlite3.Connection, to: int) -> int | None:
             )
         if here == to:
             return None
-        target, script = (here + 1, f"v{here + 1}.up.sql") if here < to else (here - 1, f"v{here}.down.sql")
-        for statement in _statements(script):
-            connection.execute(statement)
+        target = here + 1 if here < to else here - 1
+        run(connection, statements(_script(here, target)), progress)
         connection.execute(f"PRAGMA user_version = {target}")
         connection.execute("COMMIT")
         return target
@@ -58,7 +61,28 @@ def _next_step(connection: sqlite3.Connection, to: int) -> int | None:
             connection.execute("ROLLBACK")
 
 
-def _statements(script: str) -> list[str]:
+def length(here: int, to: int) -> int:
+    """How many statements lead from version ``here`` to ``to``."""
+    way = 1 if here < to else -1
+    return sum(len(statements(_script(step, step + way))) for step in range(here, to, way))
+
+
+def _script(here: int, target: int) -> str:
+    return f"v{target}.up.sql" if here < target else f"v{here}.down.sql"
+
+
+def run(
+    connection: sqlite3.Connection,
+    script: Iterable[str],
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    for done, statement in enumerate(script, 1):
+        connection.execute(statement)
+        progress(done)
+
+
+def statements(script: str) -> list[str]:
+    """Those of a file of this folder, one by one."""
     # executescript would commit first, and the step would no longer be one transaction.
     text = (files(__name__) / script).read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]

@@ -14,7 +14,8 @@ CREATE TABLE events (
     timestamp   INTEGER NOT NULL,
     project_id  TEXT NOT NULL REFERENCES projects (id),
     event_type  TEXT NOT NULL,
-    event_data  TEXT NOT NULL                       -- canonical JSON, fixed when recorded
+    event_data  TEXT NOT NULL,                      -- canonical JSON, fixed when recorded
+    checksum    INTEGER NOT NULL                    -- of all before it: a row that a bad disk changed is known
 ) STRICT;
 
 CREATE INDEX events_by_project_time ON events (project_id, timestamp);

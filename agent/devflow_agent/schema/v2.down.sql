@@ -1,4 +1,10 @@
 -- Back to the local-only store. Events keep their ids, so sending them again doubles nothing.
+-- There is no archive without sync: what is in it comes back.
+
+INSERT INTO main.events (local_id, id, timestamp, project_id, event_type, event_data, checksum)
+    SELECT local_id, id, timestamp, project_id, event_type, event_data, checksum FROM archive.archived_events AS old
+    WHERE project_id IN (SELECT id FROM main.projects)
+    AND NOT EXISTS (SELECT 1 FROM main.events AS new WHERE new.id = old.id);
 
 DROP TABLE sync_logs;
 DROP TABLE downloaded;
