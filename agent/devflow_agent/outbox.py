@@ -225,7 +225,10 @@ def forget(store: Store) -> None:
     """As if there had never been any sync: events stay, and none says any more what became of it."""
     with store.write() as connection:
         _reopen(connection, "'failed', 'synced'")
-        connection.execute("UPDATE events SET sync_attempts = 0, last_sync_error = NULL")
+        connection.execute(
+            "UPDATE events SET sync_attempts = 0, last_sync_error = NULL, last_attempt_at = NULL"
+        )
+        connection.execute("DELETE FROM downloaded")
         connection.execute("DELETE FROM sync_projects")
         connection.execute("DELETE FROM sync_logs")
         connection.execute("DELETE FROM settings WHERE substr(key, 1, 5) = 'sync_' OR key = 'removal_due_at'")
@@ -257,7 +260,7 @@ def retry(store: Store, event_ids: Sequence[UUID]) -> None:
 def record(store: Store, event_id: UUID) -> Record | None:
     """What this PC knows of an event, None if it never recorded it."""
     with store.read() as connection:
-        row = connection.execute("SELECT * FROM events WHERE id = ?", (str(event_id),)).fetchone()
+        row = connection.execute("SELECT * FROM all_events WHERE id = ?", (str(event_id),)).fetchone()
     return None if row is None else Record.of(row)
 
 

@@ -174,20 +174,21 @@ def _is_as_recorded(row: Row) -> bool:
 
 def _with_state(row: Row) -> Row:
     """The row with what sync knows of it; where that makes no sense it waits again, which doubles nothing."""
-    status, attempts, error, synced_at = row[7:]
+    status, attempts, error, synced_at, last_attempt_at = row[7:]
     if (
         status not in _STATUSES
         or not isinstance(attempts, int)
         or not isinstance(error, str | None)
         or not isinstance(synced_at, int | None)
+        or not isinstance(last_attempt_at, int | None)
     ):
-        status, attempts, error, synced_at = "pending", 0, None, None
-    return (*row[:7], status, attempts, error, synced_at)
+        status, attempts, error, synced_at, last_attempt_at = "pending", 0, None, None, None
+    return (*row[:7], status, attempts, error, synced_at, last_attempt_at)
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
     connection.executemany(
-        f"INSERT INTO {table} ({archive.COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO {table} ({archive.COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
         rows,
     )
 

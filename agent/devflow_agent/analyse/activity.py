@@ -208,8 +208,8 @@ _IN_ORDER: Final = (
 # What several PCs report, such as a commit, is one event. A project that is not linked here is one more.
 _OF_ALL_DEVICES: Final = """
     SELECT timestamp, project_id, event_type, event_data FROM (
-        SELECT id, timestamp, project_id, event_type, event_data FROM events
-        WHERE project_id IN (SELECT id FROM projects) AND timestamp >= ?1 AND timestamp < ?2
+        SELECT id, timestamp, project_id, event_type, event_data FROM all_events
+        WHERE timestamp >= ?1 AND timestamp < ?2
         UNION ALL
         SELECT id, timestamp,
             coalesce((SELECT min(project_id) FROM sync_projects
@@ -217,7 +217,7 @@ _OF_ALL_DEVICES: Final = """
             event_type, event_data
         FROM downloaded
         WHERE timestamp >= ?1 AND timestamp < ?2
-            AND NOT EXISTS (SELECT 1 FROM events WHERE events.id = downloaded.id)
+            AND NOT EXISTS (SELECT 1 FROM all_events WHERE all_events.id = downloaded.id)
     ) ORDER BY timestamp, id"""
 
 

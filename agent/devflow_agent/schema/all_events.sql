@@ -3,13 +3,13 @@
 
 CREATE TEMP VIEW all_events AS
     SELECT local_id, id, timestamp, project_id, event_type, event_data, checksum,
-           sync_status, sync_attempts, last_sync_error, synced_at
+           sync_status, sync_attempts, last_sync_error, synced_at, last_attempt_at
     FROM main.events
     -- True of every row: with it a question about a time finds its rows by the index, which begins with the project.
     WHERE project_id IN (SELECT id FROM main.projects)
     UNION ALL
     SELECT local_id, id, timestamp, project_id, event_type, event_data, checksum,
-           sync_status, sync_attempts, last_sync_error, synced_at
+           sync_status, sync_attempts, last_sync_error, synced_at, last_attempt_at
     FROM archive.archived_events AS old
     -- What another store has left in the archive is of no project here, and nobody's.
     WHERE project_id IN (SELECT id FROM main.projects)

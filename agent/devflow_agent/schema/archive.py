@@ -19,7 +19,7 @@ from devflow_agent.schema import run, statements
 
 COLUMNS = (
     "local_id, id, timestamp, project_id, event_type, event_data, checksum,"
-    " sync_status, sync_attempts, last_sync_error, synced_at"
+    " sync_status, sync_attempts, last_sync_error, synced_at, last_attempt_at"
 )
 
 

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS archive.archived_events (
     sync_attempts   INTEGER NOT NULL,
     last_sync_error TEXT,
     synced_at       INTEGER,
+    last_attempt_at INTEGER,
     -- Not the id alone: if the store was made anew beside it, an old row and a new one are of one commit.
     PRIMARY KEY (id, project_id)
 ) STRICT;
