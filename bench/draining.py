@@ -36,7 +36,8 @@ from devflow_agent import credentials, outbox
 from devflow_agent.batches import GZIP_LEVEL
 from devflow_agent.config import Home
 from devflow_agent.credentials import Account, Credentials
-from devflow_agent.store import Event, Observation, Project, Store
+from devflow_agent.outbox import Waiting
+from devflow_agent.store import Observation, Project, Store
 from tests.server_process import ServerProcess
 
 ROWS: Final = 1_000_000
@@ -126,15 +127,15 @@ def encoding_s(store: Store, pc: Pc, count: int) -> float:
     return spent
 
 
-def _envelope(event: Event, pc: Pc) -> wire.SyncEvent:
+def _envelope(event: Waiting, pc: Pc) -> wire.SyncEvent:
     return wire.SyncEvent(
-        id=str(event.id),
+        id=event.id,
         timestamp=event.timestamp_ms,
         device_id=pc.device,
         user_id=pc.person,
         project_id=pc.project,
         local_id=event.local_id,
-        event_type=event.event_type,
+        event_type=wire.EventType(event.event_type),
         event_data=Raw(event.data_json.encode()),
     )
 

@@ -302,6 +302,16 @@ def lock(session: Session, what: Lock, ids: Iterable[int] = (0,), *, shared: boo
             session.execute(select(take(int(what), number)))
 
 
+def between(connection: Connection, low: int, high: int) -> str:
+    """That ``events.timestamp`` lies in ``low <= timestamp <= high``, beside narrower ranges that say more.
+
+    It leaves partitions out before they are opened. SQLite has none, and would search by it instead.
+    """
+    if connection.dialect.name != "postgresql":
+        return "TRUE"
+    return f"events.timestamp BETWEEN {low} AND {high}"
+
+
 def in_ranges(spans: Sequence[tuple[int, int]]) -> str:
     """A ``WITH`` clause of the half-open ``spans`` as ``ranges(low, high)``, for a statement written out.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, NamedTuple
@@ -29,6 +30,17 @@ _ATTEMPT: Final = (
     "timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail,"
     " first_local_id, last_local_id, via"
 )
+
+
+class Waiting(NamedTuple):
+    """An event that waits to be sent, as it stands in the store."""
+
+    local_id: int
+    id: str
+    timestamp_ms: int
+    project_id: str
+    event_type: str
+    data_json: str
 
 
 class Synced(NamedTuple):
@@ -119,48 +131,48 @@ def linked(store: Store) -> list[UUID]:
         return [UUID(row["remote_id"]) for row in rows]
 
 
-def pending(store: Store, limit: int, *, after: int = 0) -> list[Event]:
+def pending(store: Store, limit: int, *, after: int = 0) -> list[Waiting]:
     """The oldest events that wait to be sent, of linked projects, recorded after local id ``after``."""
-    found: list[Event] = []
+    found: list[Waiting] = []
     with store.read() as connection:
         # One ordered look-up a project: an index over all of them would first have to
         # step over everything that waits in projects that are not linked.
         for (project_id,) in connection.execute("SELECT project_id FROM sync_projects").fetchall():
             rows = connection.execute(
-                "SELECT * FROM events WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
+                "SELECT local_id, id, timestamp, project_id, event_type, event_data FROM events"
+                " WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
                 " ORDER BY local_id LIMIT ?",
                 (project_id, after, limit),
             )
-            found.extend(Event.of(row) for row in rows)
-    return sorted(found, key=lambda event: event.local_id)[:limit]
+            found.extend(map(Waiting._make, rows))
+    return sorted(found)[:limit]
 
 
 def settle(
     store: Store,
-    sent: Sequence[Event],
+    sent: Sequence[Waiting],
     *,
-    synced: Iterable[UUID] = (),
-    failed: Mapping[UUID, str] | None = None,
-    kept: Mapping[UUID, str] | None = None,
+    synced: Iterable[str] = (),
+    failed: Mapping[str, str] | None = None,
+    kept: Mapping[str, str] | None = None,
     attempt: Attempt,
 ) -> None:
-    """Write down what became of a batch, and the attempt, in one transaction.
+    """Write down what became of a batch, by ids, and the attempt, in one transaction.
 
     ``failed`` were refused for good and ``kept`` for now, each with the reason; an event
     named in none of the three stays as it was. Only pending events move, so settling
     the same answer twice changes nothing.
     """
     failed, kept = failed or {}, kept or {}
-    by_id = {event.id: event for event in sent}
+    local_ids = {event.id: event.local_id for event in sent}
     with store.write() as connection:
-        for event_id in synced:
-            _move(connection, by_id[event_id], "synced", None, attempt.timestamp_ms)
+        _move(connection, [local_ids[event_id] for event_id in synced], "synced", None, attempt.timestamp_ms)
         for event_id, reason in failed.items():
-            _move(connection, by_id[event_id], "failed", reason, attempt.timestamp_ms)
+            _move(connection, [local_ids[event_id]], "failed", reason, attempt.timestamp_ms)
         connection.executemany(
             "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?, last_attempt_at = ?"
             " WHERE local_id = ? AND sync_status = 'pending'",
-            [(reason, attempt.timestamp_ms, by_id[event_id].local_id) for event_id, reason in kept.items()],
+            [(reason, attempt.timestamp_ms, local_ids[event_id]) for event_id, reason in kept.items()],
         )
         _log(connection, attempt)
 
@@ -381,17 +393,23 @@ def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
 
 
 def _move(
-    connection: sqlite3.Connection, event: Event, status: SyncStatus, error: str | None, at_ms: int
+    connection: sqlite3.Connection,
+    local_ids: Sequence[int],
+    status: SyncStatus,
+    error: str | None,
+    at_ms: int,
 ) -> None:
     synced_at = at_ms if status == "synced" else None
     moved = connection.execute(
         "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
-        " synced_at = ?, last_attempt_at = ? WHERE local_id = ? AND sync_status = 'pending'",
-        (status, error, synced_at, at_ms, event.local_id),
-    ).rowcount
-    if moved:
-        count(connection, str(event.project_id), "pending", -1)
-        count(connection, str(event.project_id), status, 1)
+        " synced_at = ?, last_attempt_at = ?"
+        " WHERE local_id IN (SELECT value FROM json_each(?)) AND sync_status = 'pending'"
+        " RETURNING project_id",
+        (status, error, synced_at, at_ms, json.dumps(local_ids)),
+    )
+    for project_id, number in Counter(row["project_id"] for row in moved).items():
+        count(connection, project_id, "pending", -number)
+        count(connection, project_id, status, number)
 
 
 def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:

@@ -27,9 +27,9 @@ from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
 from devflow_agent import batches, outbox
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home
-from devflow_agent.outbox import Attempt
+from devflow_agent.outbox import Attempt, Waiting
 from devflow_agent.remote import MAX_ANSWER_BYTES, Answer, Remote, Timeouts, Unavailable
-from devflow_agent.store import Event, Store
+from devflow_agent.store import Store
 from devflow_agent.sync import Sending, one_sender
 
 MOST_EVENTS: Final = 100
@@ -119,7 +119,7 @@ class Stream:
         if self._message() is not None:
             raise Offline("the stream brought an answer that was not asked for")
 
-    def _waiting(self) -> list[Event]:
+    def _waiting(self) -> list[Waiting]:
         return outbox.pending(self._store, MOST_EVENTS + 1, after=self.after)
 
     def _send(self) -> bool:

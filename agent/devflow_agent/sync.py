@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
-from uuid import UUID
 
 import filelock
 import msgspec
@@ -25,11 +24,11 @@ from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unaut
 from devflow_agent import batches, comparing, download, line, measures, network, outbox
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
-from devflow_agent.outbox import Attempt, Pause, Via
+from devflow_agent.outbox import Attempt, Pause, Via, Waiting
 from devflow_agent.plain import counted
 from devflow_agent.remote import Answer, Remote, Timeouts, Unavailable
 from devflow_agent.settings import Settings
-from devflow_agent.store import Event, Store
+from devflow_agent.store import Store
 
 log = logging.getLogger(__name__)
 FIRST_DELAY_S: Final = 1.0
@@ -173,7 +172,7 @@ class Sending:
             after = waiting[-1].local_id
         return self._so_far
 
-    def sendable(self, events: Sequence[Event]) -> list[Sendable]:
+    def sendable(self, events: Sequence[Waiting]) -> list[Sendable]:
         return batches.sendable(self._store, self._device_id, self._remote.user_id, events)
 
     def _send(self, batch: list[Sendable]) -> None:
@@ -281,12 +280,12 @@ class _Result(msgspec.Struct, frozen=True, rename="camel"):
 class Verdicts:
     """The server's word on each event of a batch: stored, refused for good, refused for now."""
 
-    synced: Sequence[UUID]
-    failed: Mapping[UUID, str]
-    kept: Mapping[UUID, str]
+    synced: Sequence[str]
+    failed: Mapping[str, str]
+    kept: Mapping[str, str]
 
 
-def read_verdicts(body: bytes, sent: Sequence[UUID]) -> Verdicts:
+def read_verdicts(body: bytes, sent: Sequence[str]) -> Verdicts:
     """Raise Offline unless the answer names exactly the ids sent, each once.
 
     Only a code this agent knows can end an event; one it does not know keeps it.
@@ -296,18 +295,18 @@ def read_verdicts(body: bytes, sent: Sequence[UUID]) -> Verdicts:
     except Invalid as error:
         raise Offline(f"expected verdicts on {len(sent)} events, got something else: {error}") from error
     named = [*result.synced_ids, *(refusal.id for refusal in result.errors)]
-    if len(named) != len(sent) or set(named) != {str(event_id) for event_id in sent}:
+    if len(named) != len(sent) or set(named) != set(sent):
         raise Offline(
             f"expected a verdict on each of {len(sent)} events, got {len(named)}"
             " that are not exactly those: nothing is settled"
         )
-    failed: dict[UUID, str] = {}
-    kept: dict[UUID, str] = {}
+    failed: dict[str, str] = {}
+    kept: dict[str, str] = {}
     for refusal in result.errors:
         final = not refusal.retryable and refusal.code in _KNOWN_CODES
         reasons = failed if final else kept
-        reasons[UUID(refusal.id)] = f"{refusal.code}: {refusal.message}"[:500]
-    return Verdicts([UUID(event_id) for event_id in result.synced_ids], failed, kept)
+        reasons[refusal.id] = f"{refusal.code}: {refusal.message}"[:500]
+    return Verdicts(result.synced_ids, failed, kept)
 
 
 class Backoff:

@@ -69,9 +69,9 @@ def _around(session: Session, person_id: int, new: Sequence[Counted], limit: int
     Some may come twice, which adds no time.
     """
     spans = [(low, high - limit) for low, high in merged([(e.timestamp, e.timestamp + limit) for e in new])]
+    connection = session.connection()
     own = f"events.person_id = {person_id} AND events.timestamp"
-    # Says nothing new, but leaves partitions out before they are opened.
-    known = f"{own} BETWEEN {spans[0][0] - limit} AND {spans[-1][1] + limit}"
+    known = db.between(connection, spans[0][0] - limit, spans[-1][1] + limit)
     before = f"SELECT max(timestamp) FROM events WHERE {known} AND {own} >= low - {limit} AND {own} < low"  # noqa: S608
     after = f"SELECT min(timestamp) FROM events WHERE {known} AND {own} > high AND {own} <= high + {limit}"  # noqa: S608
     statement = (
@@ -81,7 +81,7 @@ def _around(session: Session, person_id: int, new: Sequence[Counted], limit: int
         f"JOIN events ON {own} BETWEEN wide.low AND wide.high WHERE {known} "
         "ORDER BY events.timestamp, events.event_id"
     )
-    return session.connection().exec_driver_sql(statement).all()
+    return connection.exec_driver_sql(statement).all()
 
 
 def _add_to_cells(session: Session, person_id: int, tallies: dict[tuple[int, int], Tally]) -> None:

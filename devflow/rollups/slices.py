@@ -217,14 +217,14 @@ def _elsewhere(
 def _read(session: Session, columns: str, which: str, days: Sequence[Window], limit: int) -> Iterable[Any]:
     """Timestamp, event id and the columns; in no order."""
     spans = merged([(day.start_ms - limit, day.end_ms + limit) for day in days])
-    # Says nothing new, but leaves partitions out before they are opened.
-    known = f"events.timestamp >= {spans[0][0]} AND events.timestamp < {spans[-1][1]}"
+    connection = session.connection()
+    known = db.between(connection, spans[0][0], spans[-1][1])
     statement = (
         f"{db.in_ranges(spans)} SELECT events.timestamp, events.event_id, {columns} "  # noqa: S608 - integers
         "FROM ranges CROSS JOIN events "
         f"WHERE {which} AND events.timestamp >= low AND events.timestamp < high AND {known}"
     )
-    return chain.from_iterable(session.connection().exec_driver_sql(statement).partitions(_ROWS_AT_ONCE))
+    return chain.from_iterable(connection.exec_driver_sql(statement).partitions(_ROWS_AT_ONCE))
 
 
 def _by_type(kinds: _Kinds) -> Slices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
@@ -18,6 +17,7 @@ from devflow_agent.analyse import activity, asking
 from devflow_agent.analyse.activity import Numbers
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.remote import Remote
+from devflow_agent.store import connect
 from tests.agent.outbox import START_MS, Outbox
 from tests.agent.scripted_server import Answer, ScriptedServer, Seen, answer_json, problem
 
@@ -179,8 +179,7 @@ def _report_to(box: Outbox, server_id: Any) -> None:
 def test_going_down_to_v1_forgets_it_and_it_comes_again(outbox: Outbox, server: Sharing) -> None:
     server.has(START_MS)
     fetch(outbox)
-    with closing(sqlite3.connect(outbox.home.database, isolation_level=None)) as connection:
-        connection.row_factory = sqlite3.Row
+    with closing(connect(outbox.home.database)) as connection:
         schema.migrate(connection, 1)
         schema.migrate(connection)
     assert downloaded.count(outbox.store) == 0

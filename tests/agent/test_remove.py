@@ -32,10 +32,10 @@ def asked(server: ScriptedServer) -> list[str]:
 def nothing_of_sync_is_left(outbox: Outbox) -> None:
     assert not outbox.home.credentials.exists()
     assert len(rows(outbox.store)) == 23
-    assert {row[7:] for row in rows(outbox.store)} == {("pending", 0, None, None)}
+    assert {row[7:] for row in rows(outbox.store)} == {("pending", 0, None, None, None)}
     assert_counters_are_true(outbox.store)
     with closing(sqlite3.connect(outbox.home.database)) as connection:
-        for table in ("sync_projects", "sync_logs"):
+        for table in ("sync_projects", "sync_logs", "downloaded"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
         keys = {key for (key,) in connection.execute("SELECT key FROM settings")}
         assert not [key for key in keys if key.startswith(("sync_", "removal"))]

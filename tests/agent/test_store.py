@@ -251,7 +251,7 @@ def test_old_rows_of_version_1_wait_to_be_sent(path: Path) -> None:
         connection.execute("INSERT INTO event_counts VALUES (?, 'file.deleted', 1)", (str(project_id),))
     store = Store(path)
     linked(store, store.projects()[0])
-    assert [event.id for event in outbox.pending(store, 5)] == [event_id]
+    assert [event.id for event in outbox.pending(store, 5)] == [str(event_id)]
     assert_counters_are_true(path)
 
 

@@ -709,4 +709,4 @@ def test_verdicts_that_a_newer_server_extends_are_still_read() -> None:
     body = json.dumps(
         {"success": True, "syncedIds": [str(event_id)], "errors": [], "serverTime": 1, "warnings": []}
     )
-    assert sync.read_verdicts(body.encode(), [event_id]).synced == [event_id]
+    assert sync.read_verdicts(body.encode(), [str(event_id)]).synced == [str(event_id)]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -374,3 +374,25 @@ def test_an_upload_moves_the_generation_of_just_the_projects_it_changed(world: W
 def _generations(world: World) -> dict[UUID, int]:
     with world.reading() as session:
         return {project.public_id: project.generation for project in session.scalars(select(Project))}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])  # it can count its own steps
+def test_events_all_over_a_long_history_cost_no_more_than_over_a_short_one(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    short = _steps_of_scattered(world, ada, one, range(500))
+    long = _steps_of_scattered(world, ada, one, range(500, 5_000))
+    assert long < 2 * short
+
+
+def _steps_of_scattered(world: World, ada: Member, one: Project, places: range) -> int:
+    """Thousands of SQLite's steps that 100 events take which are scattered over what is stored before."""
+    world.report(ada, one, *((NOW_MS - (place + 1) * 3_600_000, saved()) for place in places))
+    steps = itertools.count()
+    with contextlib.closing(world.database.engine.raw_connection()) as connection:
+        driver: Any = connection.driver_connection
+        driver.set_progress_handler(lambda: next(steps) < 0, 1_000)
+    far = len(places) * 36_000
+    world.report(ada, one, *((NOW_MS - number * far - 1_000_000, saved()) for number in range(100)))
+    driver.set_progress_handler(None, 0)
+    return next(steps)
