@@ -141,6 +141,13 @@ class Remote:
         """The epoch that the server named last, None before it has named one."""
         return self._epoch
 
+    def meet(self) -> None:
+        """Raise Offline unless it is the enrolled server that answers; no token and no event goes out."""
+        answer = exchange(
+            self._http, "GET", f"{self._server.server_url}/sync/projects", timeouts=self._timeouts
+        )
+        self.checked(answer, expected=401)
+
     def projects(self) -> list[wire.Project]:
         return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects
 

@@ -188,6 +188,21 @@ def test_switching_sync_off_ends_a_request_that_waits(outbox: Outbox, server: Sc
     assert len(server.stored) == 700
 
 
+def test_to_a_server_in_the_place_of_ours_neither_an_event_nor_a_token_is_sent(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    outbox.record(3)
+    server.calls_itself = str(uuid4())
+    with pytest.raises(Offline, match="if it was set up anew"):
+        outbox.push()
+    assert [(seen.method, seen.path, seen.body) for seen in server.seen] == [("GET", "/sync/projects", b"")]
+    assert "Authorization" not in server.seen[0].headers
+    assert outbox.statuses() == {"pending": 3}
+    assert [one.outcome for one in attempts(outbox.store, 9)] == ["offline"]
+    server.calls_itself = None
+    assert outbox.push() == Pushed(synced=3)
+
+
 # Verdicts
 
 
@@ -322,7 +337,7 @@ def test_a_redirect_is_not_followed(outbox: Outbox, server: ScriptedServer) -> N
     server.script.append(says(Answer(302, headers={"Location": f"{server.url}/elsewhere"})))
     with pytest.raises(Offline, match="302"):
         outbox.push()
-    assert [seen.path for seen in server.seen] == ["/sync/events"]
+    assert [seen.path for seen in server.seen] == ["/sync/projects", "/sync/events"]
     assert outbox.statuses() == {"pending": 1}
 
 
@@ -445,7 +460,7 @@ def test_an_expired_token_is_renewed_once_and_the_new_one_is_kept(
     assert outbox.push() == Pushed(synced=2)
     account = credentials.enrolled(outbox.home.credentials).signed_in()
     assert (account.token, account.refresh_token) == (server.token, server.refresh_token)
-    assert [seen.path for seen in server.seen][:3] == ["/sync/events", "/auth/refresh", "/sync/events"]
+    assert [seen.path for seen in server.seen][1:4] == ["/sync/events", "/auth/refresh", "/sync/events"]
     assert [seen.path for seen in server.seen].count("/auth/refresh") == 1
 
 
@@ -535,7 +550,7 @@ def test_a_strangers_401_does_not_cost_the_refresh_token(outbox: Outbox, server:
     server.script.append(says(Answer(401, server=None)))
     with pytest.raises(Offline):
         outbox.push()
-    assert [seen.path for seen in server.seen] == ["/sync/events"]
+    assert [seen.path for seen in server.seen] == ["/sync/projects", "/sync/events"]
 
 
 def test_an_unreachable_refresh_signs_nobody_out(outbox: Outbox, server: ScriptedServer) -> None:
@@ -684,7 +699,7 @@ def test_a_periodic_push_that_is_called_too_early_asks_nobody(outbox: Outbox, se
         assert periodic() == 900
         now_s = 300.0
         assert periodic() == 600
-        assert len(server.seen) == 1
+        assert len(server.uploads) == 1
         now_s = 900.0
         assert periodic() is None
     assert outbox.statuses() == {"synced": 1}
