@@ -222,8 +222,8 @@ class _Repository:
 
 
 def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
-    """The settings are read each second, so that switching sync on or off does not wait for an interval."""
-    due = time.monotonic()
+    """The settings are read each second: what somebody does for sync to go on waits for no interval."""
+    due, signed_in = time.monotonic(), store.setting("sync_signed_in_at")
     if store.setting("sync_on_start") is False:
         due += _sync_interval_s(store)
     while not stop.is_set():
@@ -231,6 +231,8 @@ def _sync(store: Store, sync: Callable[[], float | None], stop: Event) -> None:
         now = time.monotonic()
         # A shorter interval counts from now on, not after the longer one.
         due = min(due, now + interval_s)
+        if (latest := store.setting("sync_signed_in_at")) != signed_in:
+            signed_in, due = latest, now
         if now >= due and store.setting("sync_enabled") is True:
             wait_s = None
             try:

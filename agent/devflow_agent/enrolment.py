@@ -17,7 +17,7 @@ import requests
 from devflow import wire
 from devflow.errors import Invalid, Offline, Unauthorized
 from devflow_agent import authors, credentials, outbox, remote
-from devflow_agent.config import Home
+from devflow_agent.config import Home, now_ms
 from devflow_agent.credentials import Account, Credentials
 from devflow_agent.remote import Remote, Unavailable
 from devflow_agent.settings import Settings
@@ -141,6 +141,7 @@ def _keep(home: Home, store: Store, server: Credentials, tokens: wire.Tokens, em
         expires_at=tokens.expires_at,
     )
     credentials.save(home.credentials, msgspec.structs.replace(server, account=account))
+    store.set_settings(sync_signed_in_at=now_ms())  # the daemon goes on
     return account
 
 

@@ -344,6 +344,15 @@ def test_sync_waits_until_it_is_switched_on_and_then_goes_at_once(
     until(lambda: len(calls) == 1, "the first round")
 
 
+def test_who_signs_in_again_waits_for_no_interval(home: Home, start: Callable[..., Running]) -> None:
+    calls: list[float] = []
+    home.store().set_settings(sync_enabled=True, sync_interval_s=3_600)
+    start(lambda: calls.append(time.monotonic()))
+    until(lambda: len(calls) == 1, "the first round")
+    home.store().set_settings(sync_signed_in_at=1)
+    until(lambda: len(calls) == 2, "the round after signing in")
+
+
 def test_a_failing_sync_is_tried_again_and_a_hanging_one_delays_nothing(
     home: Home, repo: Repo, start: Callable[..., Running], caplog: pytest.LogCaptureFixture
 ) -> None:
