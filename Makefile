@@ -21,8 +21,8 @@ PYTEST_ARGS ?=
 # Thousands of databases come and go: where memory can hold them, the disk need not. Containers often
 # have 64 MB of it.
 SCRATCH := $(shell test "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 2>/dev/null && echo /dev/shm)
-# Processes that the tests are shared out to.
-WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+# Processes that the tests are shared out to: one more than there are cores, since many of them wait.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help
 help: ## List what make can do.

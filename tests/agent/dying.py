@@ -24,7 +24,7 @@ from devflow_agent.config import Home
 from devflow_agent.remote import Remote, Timeouts
 
 MOMENTS: Final = ("before sending", "after sending", "before settling", "after settling")
-QUICK: Final = Timeouts(connect_s=5, read_s=0.3, answer_s=5)
+QUICK: Final = Timeouts(connect_s=5, read_s=0.15, answer_s=5)
 
 
 class Pushes:

@@ -197,7 +197,7 @@ def _send_forms(watched: Watched, route: Route, name: str | None) -> Iterator[st
     page = watched.page
     watched.open(route.address)
     for number in range(page.evaluate(f"{_FORMS}.length")):
-        for text in hostile.TOGETHER:
+        for text in hostile.AT_ONCE:
             watched.open(route.address)
             if page.evaluate(f"{_FORMS}.length") <= number:
                 break  # what was sent took the form away
