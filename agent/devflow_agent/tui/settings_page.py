@@ -146,7 +146,9 @@ def _field(seen: Seen) -> Iterator[Vertical]:
     if choice.kind == "switch":
         entry: Input | Switch = Switch(value=seen.value is True, id=choice.name)
     else:
-        entry = Input(value=_shown(seen), id=choice.name)
+        # What holds while the field is empty stands in it, dimmed.
+        usual = "" if seen.value is None else plain(choices.as_text(seen.value))
+        entry = Input(value=_shown(seen), placeholder=usual, id=choice.name)
     yield Vertical(
         Horizontal(Static(choice.name, classes="name", markup=False), entry, classes="field"),
         Static(_about(seen), id=f"about-{choice.name}", classes="about", markup=False),
