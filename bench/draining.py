@@ -47,7 +47,7 @@ TRIES: Final = 5
 CAPTURED: Final = 200
 PAUSE_S: Final = 0.02
 ASKED: Final = (
-    Asked("s until `devflow status` has answered", most=0.5),
+    Asked("s until `devflow sync status` has answered", most=0.5),
     Asked("MB at most while it sends", most=150),
     Asked("times as fast as the server takes batches that are made already", least=0.5),
     Asked("times the processor time of encoding and compressing", most=3),
@@ -181,7 +181,7 @@ def measure(rows: int) -> tuple[float, ...]:
         bodies = other.bodies(SERVERS_BATCHES + 1)
         sending.send(other.door, bodies[:1])
         servers = ours.upload(server, [other], [bodies[1:]], BATCH)
-        status_s = statistics.median(devflow(home, "status").took_s for _ in range(TRIES))
+        status_s = statistics.median(devflow(home, "sync", "status").took_s for _ in range(TRIES))
         sample = min(rows, 50_000)
         encoding_us = encoding_s(store, offline_pc, sample) / sample * 1e6
         before_ms = capture_ms(store, project)
