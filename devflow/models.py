@@ -409,17 +409,9 @@ class Event(Base):
     files: Mapped[bytes] = mapped_column(LargeBinary)  # ids of File, little-endian 32 bit each
 
 
-class _Counts:
-    """What one person did in one project in one window.
+class _Amounts:
+    """What somebody did. ``files`` are File ids as a roaring bitmap: sets unite, where counts do not add."""
 
-    ``person_id`` 0 is for events of nobody known here. ``files`` is the set of File ids as a
-    roaring bitmap: sets unite where counts would not add.
-    """
-
-    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
-    grain: Mapped[str] = mapped_column(String(5), primary_key=True)
-    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     events: Mapped[int] = mapped_column(BigInteger)
     commits: Mapped[int] = mapped_column(BigInteger)
     insertions: Mapped[int] = mapped_column(BigInteger)
@@ -428,10 +420,19 @@ class _Counts:
     files: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class Slice(Base):
+class _Counts(_Amounts):
+    """What one person did in one project in one window; ``person_id`` 0 is nobody known here."""
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    grain: Mapped[str] = mapped_column(String(5), primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class Slice(_Amounts, Base):
     """What one person did in one project on one day, of one event type or one language of files.
 
-    ``rollups.slices`` says what ``value`` is; the other columns are as in Cell.
+    ``rollups.slices`` says what ``value`` is.
     """
 
     __tablename__ = "slices"
@@ -441,12 +442,6 @@ class Slice(Base):
     day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     value: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     person_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    events: Mapped[int] = mapped_column(BigInteger)
-    commits: Mapped[int] = mapped_column(BigInteger)
-    insertions: Mapped[int] = mapped_column(BigInteger)
-    deletions: Mapped[int] = mapped_column(BigInteger)
-    active_ms: Mapped[int] = mapped_column(BigInteger)
-    files: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class SliceMark(Base):

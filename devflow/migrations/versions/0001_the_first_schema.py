@@ -3,6 +3,8 @@
 Written out and not made from the models: what a migration does must not change when they do.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -306,12 +308,7 @@ def upgrade() -> None:
         sa.Column("day", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("value", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.Column("commits", sa.BigInteger(), nullable=False),
-        sa.Column("insertions", sa.BigInteger(), nullable=False),
-        sa.Column("deletions", sa.BigInteger(), nullable=False),
-        sa.Column("active_ms", sa.BigInteger(), nullable=False),
-        sa.Column("files", sa.LargeBinary(), nullable=False),
+        *_amounts(),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name="fk_slices_project_id", ondelete="CASCADE"
         ),
@@ -438,6 +435,16 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+def _amounts() -> list[sa.Column[Any]]:
+    return [
+        *(
+            sa.Column(name, sa.BigInteger(), nullable=False)
+            for name in ("events", "commits", "insertions", "deletions", "active_ms")
+        ),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+    ]
+
+
 def _create_cells(table: str) -> None:
     op.create_table(
         table,
@@ -445,12 +452,7 @@ def _create_cells(table: str) -> None:
         sa.Column("grain", sa.String(length=5), nullable=False),
         sa.Column("start", sa.BigInteger(), nullable=False),
         sa.Column("person_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.Column("commits", sa.BigInteger(), nullable=False),
-        sa.Column("insertions", sa.BigInteger(), nullable=False),
-        sa.Column("deletions", sa.BigInteger(), nullable=False),
-        sa.Column("active_ms", sa.BigInteger(), nullable=False),
-        sa.Column("files", sa.LargeBinary(), nullable=False),
+        *_amounts(),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name=f"fk_{table}_project_id", ondelete="CASCADE"
         ),
