@@ -127,6 +127,8 @@ class Delivery:
                 yield delivery
             finally:
                 delivery.kill_sender()
+                if server.is_running:  # it has stopped after ``finish``
+                    server.kill()
                 if postgres is not None:
                     postgres.start()
 
@@ -173,9 +175,10 @@ class Delivery:
     # What is killed
 
     def kill(self, what: Kill) -> None:
-        """Kill it in the middle of one of the next batches, and start it again.
+        """Kill it in the middle of one of the next batches, and start the server and its database again.
 
-        ``record`` before it so much that this many wait.
+        The sender starts with the next ``kill``, with ``start_sender`` or with ``finish``.
+        ``record`` before it so much that this many batches wait.
         """
         self.start_sender()
         batches = self.chance.randrange(1, MOST_BATCHES + 1)

@@ -287,6 +287,7 @@ def test_live_and_batch_together_deliver_each_event_once_whoever_is_killed(
             # In fair weather a sender that has seen no other opens a stream for sure.
             delivery.proxy.plan = storm(random.Random(2), 0)
             delivery.kill(Kill.SENDER)
+            delivery.start_sender()
             within(60, lambda: _ways(delivery) == {"http", "live"})
         delivery.finish(timeout_s=60)
         delivery.assert_delivered()
