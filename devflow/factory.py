@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from flask import Flask
+from jinja2 import BytecodeCache
 
 from devflow.context import Context
 from devflow.web import (
@@ -28,8 +29,10 @@ from devflow.web.api import openapi
 ROOT: Final = Path(__file__).parent.parent
 
 
-def create_app(context: Context) -> Flask:
+def create_app(context: Context, compiled: BytecodeCache | None = None) -> Flask:
+    """The app of the context; ``compiled`` templates are kept for the next one that is made."""
     app = Flask(__name__, root_path=str(ROOT))
+    app.jinja_options = {"bytecode_cache": compiled}
     app.extensions["devflow"] = context
     for part in (
         proxies,

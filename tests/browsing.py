@@ -15,7 +15,6 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.models import Project
 from devflow.wire import EventData
 from tests import build
@@ -67,7 +66,7 @@ class Team:
     def under(self, **settings: str) -> Team:
         """The same team on the same database, its server run with other settings."""
         context = replace(self.context, settings=replace(self.context.settings, **settings))
-        return replace(self, context=context, app=create_app(context))
+        return replace(self, context=context, app=build.app(context))
 
     def report(self, name: str, *deeds: tuple[int, EventData]) -> None:
         """Send what the person's PC saw in the project, each with its time, and have it counted."""

@@ -19,7 +19,6 @@ from flask import abort
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.web import guard
 from tests import build
 from tests.browsing import serving
@@ -112,7 +111,7 @@ def _team_server(camera: Camera, data: Path) -> None:
 
 @contextmanager
 def _site(context: Context) -> Iterator[str]:
-    app = create_app(context)
+    app = build.app(context)
     app.add_url_rule("/fault/<int:code>", "pages.fault", guard.public("for a picture of it")(abort))
     with serving(app) as site:
         yield site

@@ -18,7 +18,6 @@ from devflow.accounts import links, sessions, tokens
 from devflow.accounts.links import Offer
 from devflow.audit import Actor
 from devflow.context import Context, now_ms
-from devflow.factory import create_app
 from devflow.models import AuditEntry, BrowserSession, Device, Link, Person, Project, Role, Team
 from tests import build
 from tests.build import Member, World
@@ -103,7 +102,7 @@ def open_town(original: Path, folder: Path) -> Town:
         found = things(session, people)
     context.database.close()  # which leaves one whole file
     shutil.copyfile(folder / "devflow.db", folder / "as-opened.db")
-    return Town(context, create_app(context), world, people, cookies, bearers, found)
+    return Town(context, build.app(context), world, people, cookies, bearers, found)
 
 
 def things(session: Session, people: dict[str, Member]) -> dict[str, tuple[UUID, UUID]]:

@@ -10,9 +10,8 @@ from typing import Final
 from devflow import workspace
 from devflow.config import Settings
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.web.api import openapi
-from tests import by_the_document
+from tests import build, by_the_document
 from tests.build import NOW_MS, World
 from tests.by_the_document import Program
 from tests.server_process import ServerProcess
@@ -38,9 +37,9 @@ def test_ten_thousand_requests_by_who_may_get_no_answer_that_is_not_promised(
     prepared = Settings(data_dir=str(tmp_path / "data"), database_url=database_url)
     workspace.prepare(prepared, NOW_MS)
     described = Context.open(prepared)
-    program = Program.settled(prepared, openapi.document(create_app(described)))
+    program = Program.settled(prepared, openapi.document(build.app(described)))
     described.database.close()
-    assert program.try_all(create_app(program.context), EXAMPLES) == {"stream"}, "which takes a WebSocket"
+    assert program.try_all(build.app(program.context), EXAMPLES) == {"stream"}, "which takes a WebSocket"
     program.context.database.close()
 
 

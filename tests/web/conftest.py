@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import select
 
 from devflow.context import now_ms
-from devflow.factory import create_app
 from devflow.models import Person, Project, Role
 from tests import build
 from tests.browsing import Team
@@ -97,4 +96,4 @@ def open_copy(original: Path, folder: Path) -> Team:
         project = session.scalars(select(Project)).one()
         names = session.scalars(select(Person.name)).all()
     people = {name.lower(): world.member(name) for name in names}
-    return Team(context, create_app(context), world, project, people)
+    return Team(context, build.app(context), world, project, people)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from devflow.factory import create_app
 from devflow.models import Person
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
@@ -16,7 +15,7 @@ from tests.build import World
 
 def test_the_setup_link_makes_the_first_account_and_signs_it_in(tmp_path: Path) -> None:
     context, token = build.context(tmp_path)
-    browser = Browser(create_app(context).test_client())
+    browser = Browser(build.app(context).test_client())
     form = soup(browser.get(f"/setup/{token}"))
     assert {field["name"] for field in form.select("main input")} == {"name", "email", "password"}
 
@@ -48,7 +47,7 @@ def test_wrong_setup_input_is_kept_beside_the_message_but_for_the_password(
     tmp_path: Path, name: str, email: str, password: str, said: str
 ) -> None:
     context, token = build.context(tmp_path)
-    browser = Browser(create_app(context).test_client())
+    browser = Browser(build.app(context).test_client())
     answer = browser.post(f"/setup/{token}", name=name, email=email, password=password)
     page = soup(answer)
     assert answer.status_code == 422
@@ -62,7 +61,7 @@ def test_wrong_setup_input_is_kept_beside_the_message_but_for_the_password(
 
 def test_a_server_without_accounts_says_where_the_setup_link_is(tmp_path: Path) -> None:
     context, _ = build.context(tmp_path)
-    browser = Browser(create_app(context).test_client())
+    browser = Browser(build.app(context).test_client())
     assert "no account yet" in text(soup(browser.get("/sign-in")), "main")
     World.of(context).person("Ada")
     assert "no account yet" not in text(soup(browser.get("/sign-in")), "main")

@@ -22,7 +22,6 @@ from werkzeug.test import TestResponse
 
 from devflow import wire
 from devflow.context import Context, now_ms
-from devflow.factory import create_app
 from devflow.models import Device, Event
 from devflow.web.api import sync
 from devflow.web.api.body import inflated
@@ -88,7 +87,7 @@ def api(tmp_path: Path, database_url: str) -> Iterator[Api]:
     bob = world.person("Bob")
     world.person("Eve")
     project = world.project("atlas", bob)
-    app: Flask = create_app(context)
+    app: Flask = build.app(context)
     yield Api(context, app.test_client(), project.public_id, bob.public_id)
     context.database.close()
 

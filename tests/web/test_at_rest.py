@@ -12,7 +12,6 @@ from devflow import crypto, keys, sealed, wire
 from devflow.accounts import people
 from devflow.audit import Actor
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.keys import Purpose
 from devflow.models import Person, RecoveryCode, Role, SecondFactor
 from tests import build
@@ -48,7 +47,7 @@ def live(context: Context) -> list[bytes]:
     with context.database.writing() as session:
         people.create(session, world.by(session), who, Role.ADMIN)
     ada = world.member("Ada")
-    client = create_app(context).test_client()
+    client = build.app(context).test_client()
     cookie = session_cookie(Browser(client))
     tokens = client.post(
         "/auth/login",

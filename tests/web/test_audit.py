@@ -20,7 +20,6 @@ from devflow import access, audit
 from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.models import AuditEntry, Person, Project, Role
 from devflow.web import csv_lines, guard
 from devflow.web.pages import acts
@@ -325,7 +324,7 @@ def test_a_form_sent_from_another_site_leaves_an_entry_of_whose_browser_it_was(t
 
 def with_a_second_door(team: Team, endpoint: str) -> Flask:
     """The app with one more view: everybody enters it, and it reaches for a project in its transaction."""
-    app = create_app(team.context)
+    app = build.app(team.context)
 
     def reach(project_id: UUID) -> str:
         def work(writing: Session, by: Actor) -> None:
@@ -365,7 +364,7 @@ def test_a_program_that_is_refused_leaves_an_entry(team: Team) -> None:
 def ticking(team: Team) -> tuple[Flask, list[int]]:
     """The team's app with a clock that the test sets."""
     clock = [NOW_MS]
-    return create_app(replace(team.context, now=lambda: clock[0])), clock
+    return build.app(replace(team.context, now=lambda: clock[0])), clock
 
 
 def test_the_same_refusal_is_noted_once_a_minute_and_what_was_left_out_is_counted(

@@ -15,7 +15,6 @@ from werkzeug.test import TestResponse
 from devflow import wire
 from devflow.accounts import pairing, people
 from devflow.accounts.throttle import Throttle
-from devflow.factory import create_app
 from devflow.models import Role
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
@@ -181,7 +180,7 @@ def on_a_clock(team: Team) -> tuple[Clock, Team]:
     """The same team, its server on a clock that the test moves."""
     clock = Clock()
     context = replace(team.context, now=clock, throttle=Throttle(clock))
-    return clock, replace(team, context=context, app=create_app(context))
+    return clock, replace(team, context=context, app=build.app(context))
 
 
 def ask_from(team: Team, address: str) -> TestResponse:

@@ -13,7 +13,6 @@ from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
 from devflow.accounts import passwords
-from devflow.factory import create_app
 from devflow.models import Link
 from tests import build
 from tests.browsing import Browser, Team
@@ -46,7 +45,7 @@ class Turn(threading.BoundedSemaphore):
 def new_server(tmp_path: Path) -> Iterator[tuple[World, str, Browser]]:
     """A server without an account, its set-up link, and a browser."""
     context, token = build.context(tmp_path / "new")
-    yield World.of(context), f"/setup/{token}", Browser(create_app(context).test_client())
+    yield World.of(context), f"/setup/{token}", Browser(build.app(context).test_client())
     context.database.close()
 
 

@@ -16,9 +16,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete
 
-from devflow.factory import create_app
 from devflow.models import Person, ProjectMember
 from devflow.web import guard
+from tests import build
 from tests.browsing import OURS
 from tests.town import (
     BLUE,
@@ -362,7 +362,7 @@ def _delete_membership(person_id: int) -> Any:
 
 
 def test_a_route_that_does_not_say_what_it_does_stops_the_start(town: Town) -> None:
-    app = create_app(town.context)
+    app = build.app(town.context)
     app.add_url_rule("/back-door", "back_door", lambda: "in")
     with pytest.raises(RuntimeError, match=r"/back-door \(back_door\): no action"):
         guard.check(app)

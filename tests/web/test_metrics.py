@@ -28,7 +28,6 @@ from devflow.audit import Act
 from devflow.cache import Cache, Server
 from devflow.cache.shared import Shared
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.metrics import kept, series
 from devflow.metrics.answers import GroupBy, MetricType
 from devflow.models import (
@@ -94,7 +93,7 @@ def office(tmp_path: Path, database_url: str) -> Iterator[Office]:
     prepared.database.close()
     clock = Clock()
     context = Context.open(prepared.settings, clock)
-    yield Office(context, create_app(context), World.of(context), clock)
+    yield Office(context, build.app(context), World.of(context), clock)
     context.database.close()
 
 
@@ -934,7 +933,7 @@ def process(office: Office, server: Valkey | None = None, timeout_s: float = 5) 
     """Another process on the same database, which has counted nothing yet."""
     shared = None if server is None else Shared(server.url, timeout_s=timeout_s, pause_s=0)
     context = replace(office.context, cache=Cache(office.context.vault, shared))
-    return replace(office, context=context, app=create_app(context))
+    return replace(office, context=context, app=build.app(context))
 
 
 def questions(crew: Crew) -> list[str]:

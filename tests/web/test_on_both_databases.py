@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select
 
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.models import Project
 from tests import build
 from tests.browsing import Browser, figures, soup, text
@@ -27,7 +26,7 @@ def new(tmp_path: Path, database_url: str) -> Iterator[tuple[Context, str]]:
 
 def test_from_the_setup_link_to_numbers_on_a_page(new: tuple[Context, str]) -> None:
     context, token = new
-    browser = Browser(create_app(context).test_client())
+    browser = Browser(build.app(context).test_client())
     browser.post(f"/setup/{token}", name="Ada", email="ada@example.org", password=build.PASSWORD)
     made = browser.post("/projects", name="atlas").headers["Location"]
     assert soup(browser.get("/")).select(".projects tbody tr")
@@ -48,7 +47,7 @@ def test_from_the_setup_link_to_numbers_on_a_page(new: tuple[Context, str]) -> N
 @pytest.mark.parametrize("address", ["a\0b@example.org", "x" * 5_000])
 def test_an_address_no_database_can_hold_is_a_wrong_one(new: tuple[Context, str], address: str) -> None:
     context, token = new
-    app = create_app(context)
+    app = build.app(context)
     form = {"email": address, "password": build.PASSWORD, "name": "A\0da"}
     answer = Browser(app.test_client()).post("/sign-in", **form)
     assert (answer.status_code, text(soup(answer), "[role=alert]").split()[0]) == (422, "That")

@@ -12,7 +12,6 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from devflow import wire
-from devflow.factory import create_app
 from devflow.web.api import openapi
 from tests import build
 from tests.browsing import Team
@@ -75,7 +74,7 @@ def test_the_document_is_kept_until_it_changes(team: Team) -> None:
     assert (again.status_code, again.data) == (304, b"")
     assert again.headers[wire.SERVER_HEADER] == first.headers[wire.SERVER_HEADER]
     assert first.headers["Cache-Control"] == "no-cache"
-    assert create_app(team.context).test_client().get(ADDRESS).data == first.data
+    assert build.app(team.context).test_client().get(ADDRESS).data == first.data
 
 
 def test_nothing_of_this_server_is_told_to_strangers(team: Team) -> None:
@@ -134,7 +133,7 @@ def program(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 
 
 def test_every_answer_is_one_that_the_document_promises(program: Program) -> None:
-    app = create_app(program.context)
+    app = build.app(program.context)
     # What is never let in shows nothing of the answers that matter.
     assert program.try_all(app, EXAMPLES) == {"stream"}, "which takes a WebSocket"
     assert set(program.answered) == {

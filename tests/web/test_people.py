@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import event
 
 from devflow import context, jobs
-from devflow.factory import create_app
 from devflow.models import Person, Role, SecondFactor
 from tests import build
 from tests.browsing import Browser, Team, one, soup, text
@@ -43,7 +42,7 @@ def api_tokens(team: Team, name: str) -> dict[str, str]:
 def real_time(team: Team) -> Team:
     """The same team on a clock that goes, which tokens are checked by."""
     running = replace(team.context, now=context.now_ms)
-    return replace(team, context=running, app=create_app(running))
+    return replace(team, context=running, app=build.app(running))
 
 
 def test_the_page_lists_everybody_for_admins_alone(team: Team) -> None:

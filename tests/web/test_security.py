@@ -16,7 +16,6 @@ from devflow.accounts.throttle import Throttle
 from devflow.audit import Act
 from devflow.config import Settings
 from devflow.context import Context
-from devflow.factory import create_app
 from devflow.models import AuditEntry, Person
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
@@ -86,7 +85,7 @@ def place_of(team: Team, settings: Settings | None = None) -> Place:
     context: Context = replace(team.context, now=clock, throttle=Throttle(clock))
     if settings is not None:
         context = replace(context, settings=settings)
-    return Place(replace(team, context=context, app=create_app(context)), clock)
+    return Place(replace(team, context=context, app=build.app(context)), clock)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from werkzeug.test import TestResponse
 
 import devflow
 from devflow.context import Context
-from devflow.factory import create_app
 from tests import build
 from tests.browsing import OURS, Browser, soup
 from tests.build import World
@@ -53,7 +52,7 @@ def test_every_page_keeps_to_the_rules(staged: tuple[Context, Staged]) -> None:
 
 def test_an_empty_server_keeps_to_them_too(tmp_path: Path) -> None:
     context, token = build.context(tmp_path)
-    browser = Browser(create_app(context).test_client())
+    browser = Browser(build.app(context).test_client())
     pages = [browser.get(f"/setup/{token}"), browser.get("/sign-in")]
     account = {"name": "Ada", "email": "ada@example.org", "password": build.PASSWORD}
     assert browser.post(f"/setup/{token}", **account).status_code == 302
@@ -67,7 +66,7 @@ def test_an_empty_server_keeps_to_them_too(tmp_path: Path) -> None:
 
 def every_page(context: Context, staged: Staged) -> Iterator[tuple[str, Route, TestResponse]]:
     """Each page with who saw it; then, since that may change things, what each form says sent empty."""
-    app = create_app(context)
+    app = build.app(context)
     with World.of(context).reading() as session:
         found = [each for each in routes(app, ids(session)) if each.endpoint.startswith("pages.")]
     pages = [each for each in found if each.method == "GET"]
