@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -261,8 +263,19 @@ class World:
 def context(folder: Path, *, database_url: str = "", now_ms: int = NOW_MS) -> tuple[Context, str | None]:
     """A prepared workspace in Berlin with a stopped clock, and the token of its set-up link."""
     settings = Settings(data_dir=str(folder), database_url=database_url, timezone="Europe/Berlin")
-    token = workspace.prepare(settings, now_ms)
+    if database_url or now_ms != NOW_MS or folder.exists():
+        token = workspace.prepare(settings, now_ms)
+    else:
+        prepared, token = _prepared()
+        shutil.copytree(prepared.name, folder)
     return Context.open(settings, lambda: now_ms), token
+
+
+@functools.cache
+def _prepared() -> tuple[TemporaryDirectory[str], str | None]:
+    """The data folder of a workspace as new as can be: to draw its keys takes as long as many a test."""
+    folder = TemporaryDirectory()
+    return folder, workspace.prepare(Settings(data_dir=folder.name, timezone="Europe/Berlin"), NOW_MS)
 
 
 class Compiled(BytecodeCache):
