@@ -1,14 +1,22 @@
-"""The first page: how the last days went, in all projects the viewer may see."""
+"""Where one lands: the week and the last days of all projects the viewer may see."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import select
 
 from devflow import access, activity, projects, windows
 from devflow.access import Action
+from devflow.activity import Overview
 from devflow.errors import Invalid
-from devflow.web import charts, guard, htmx
+from devflow.live import Watched
+from devflow.models import Project
+from devflow.web import charts, guard, live
 from devflow.web.charts import Point
 from devflow.web.current import calendar, context, now, session
 from devflow.web.pages import bp, labels
@@ -33,23 +41,54 @@ def create_project() -> ResponseReturnValue:
 
 
 def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Response:
-    zone = calendar().zone
-    server = context().server(calendar())
-    found = activity.overview(session(), viewer(), now(), context().cache, server)
-    points = [
-        Point(labels.commits(day.date, day.date, day.numbers), day.numbers.commits) for day in found.days
-    ]
-    return htmx.render(
+    visible = session().scalars(access.visible(viewer(), Action.VIEW_PROJECT, Project)).all()
+    ids = tuple(sorted(project.id for project in visible))
+    return live.page(
         "overview/page.html",
-        status,
-        retarget="main" if found.is_fresh and htmx.target() == "fresh" else None,
-        today=windows.day_of(now(), zone),
-        found=found,
-        chart=charts.chart(points, labels.axis([(day.date, day.date) for day in found.days]), charts.counts),
-        sparks={
-            row.project.id: charts.spark([day.numbers.commits for day in row.days]) for row in found.projects
-        },
+        key=ids,
+        watched=Watched.of(visible, (), now()),
+        panels=lambda: _panels(ids),
+        status=status,
+        today=windows.day_of(now(), calendar().zone),
+        has_projects=bool(ids),
         may_create=access.may(viewer(), Action.CREATE_PROJECTS),
         name=name,
         wrong=wrong,
     )
+
+
+def _panels(ids: Sequence[int]) -> live.Draw:
+    """What everybody sees alike who may see these projects."""
+
+    @functools.cache
+    def found() -> Overview:
+        asked = (
+            select(Project).where(Project.id.in_(ids), Project.deleted_at.is_(None)).order_by(Project.name)
+        )
+        shown = session().scalars(asked).all()
+        return activity.overview(session(), shown, now(), context().cache, context().server(calendar()))
+
+    def plain() -> Mapping[str, Any]:
+        return {"found": found()}
+
+    if not ids:
+        return {}
+    return {
+        "fresh": plain,
+        "week": plain,
+        "trend": lambda: {"found": found(), "chart": _chart(found())},
+        "projects": lambda: {
+            "found": found(),
+            "sparks": {
+                row.project.id: charts.spark([day.numbers.commits for day in row.days])
+                for row in found().projects
+            },
+        },
+    }
+
+
+def _chart(found: Overview) -> charts.Chart:
+    points = [
+        Point(labels.commits(day.date, day.date, day.numbers), day.numbers.commits) for day in found.days
+    ]
+    return charts.chart(points, labels.axis([(day.date, day.date) for day in found.days]), charts.counts)
