@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Final, cast
-from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, request
 from flask_babel import force_locale
@@ -20,15 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ServiceUnavailable
 
 from devflow import outage
+from devflow.errors import Invalid
 from devflow.live import Full, News, Over, Watched
-from devflow.web import htmx, i18n, streams
+from devflow.web import htmx, i18n, streams, tables
+from devflow.web.addresses import here
 from devflow.web.current import context
 from devflow.web.streams import Admission
 
 STREAM: Final = "live"
 POLL: Final = "poll"
 """In the query of a page's address, with the version the browser has."""
-OWN: Final = frozenset({STREAM, POLL})
 PING_S: Final = 20.0
 RETRY_MS: Final = 1_000
 FAILED: Final = "live/failed.html"
@@ -44,9 +44,10 @@ def page(
     watched: Watched,
     panels: Callable[[], Draw],
     status: int = 200,
+    exports: Mapping[str, Callable[[], Response]] | None = None,
     **values: Any,
 ) -> Response:
-    """Answer with the page, its stream, or what has changed since a version.
+    """Answer with the page, its stream, what has changed since a version, or one of its tables as CSV.
 
     ``key`` is all that decides what the panels show besides the database's contents: of what they are,
     the range, the rights of who looks. Whoever has the same key sees the same, so ``panels`` asks nothing
@@ -54,18 +55,23 @@ def page(
     """
     key = (template, *key, str(i18n.locale()))
     version = watched.version(key)
+    if (table := tables.exported()) is not None:
+        return _exported(table, exports or {})
     if STREAM in request.args:
         return _stream(template, key, watched, panels)
     if POLL in request.args:
         return _polled(template, version, panels)
     drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
-    return htmx.render(template, status, panels=drawn, live=_address(version), **values)
+    return htmx.render(
+        template, status, panels=drawn, live={way: here(**{way: version}) for way in (STREAM, POLL)}, **values
+    )
 
 
-def _address(version: str) -> dict[str, str]:
-    """Where this page is kept up to date: of streams, and of questions."""
-    query = [(name, value) for name, value in request.args.items(multi=True) if name not in OWN]
-    return {way: f"{request.path}?{urlencode([*query, (way, version)])}" for way in (STREAM, POLL)}
+def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Response:
+    if table not in exports:
+        names = ", ".join(exports) or "no table"
+        raise Invalid(f"expected {tables.EXPORT} to name {names}, got {table[:40]!r}")
+    return exports[table]()
 
 
 def _drawn(template: str, panels: Callable[[], Draw]) -> dict[str, str]:
@@ -166,7 +172,7 @@ def _partials(news: News) -> str:
 def _apart(draw: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:
     """``draw`` as it would be in a request of nobody's for the same page, for a thread that has none."""
     app = cast(Flask, cast(Any, current_app)._get_current_object())
-    base, path, locale = request.host_url, request.path, str(i18n.locale())
+    base, path, locale = request.host_url, here(), str(i18n.locale())
 
     def drawn() -> Mapping[str, str]:
         with app.test_request_context(path, base_url=base), force_locale(locale):
