@@ -22,7 +22,7 @@ wsgi_app = "app:app"
 bind = "0.0.0.0:8080"
 worker_class = "devflow.web.worker.Worker"  # gthread, with deadlines for slow clients
 workers = 1  # SQLite has one writer; a second process would add nothing but waiting
-threads = 512  # made when first needed; a stream holds one, and live.MOST leaves the others to requests
+threads = 768  # made when first needed; a stream holds one, and both live.MOST leave the others to requests
 worker_connections = 2_000  # what is beyond the threads may wait idle, kept alive
 keepalive = 75  # longer than proxies keep an idle connection (nginx 60 s): never closed under a request
 graceful_timeout = 5  # container engines kill 10 s after SIGTERM
@@ -88,7 +88,12 @@ def post_worker_init(worker: Any) -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     worker.jobs = jobs.start(context)
-    worker.end_streams = live.of(worker.wsgi).end
+
+    def end_streams() -> None:
+        live.of(worker.wsgi).end()
+        context.hub.end()
+
+    worker.end_streams = end_streams
     # Reads the ids of all events, of millions for some seconds; uploads wait for it, nothing else does.
     threading.Thread(target=context.intake.known.load, args=(context.database,), daemon=True).start()
 

@@ -15,6 +15,7 @@ from devflow.config import Settings
 from devflow.crypto import Vault
 from devflow.db import Database
 from devflow.ingest import Intake
+from devflow.live import Hub
 from devflow.restores import Epoch
 from devflow.rollups import Calendar
 from devflow.rollups.slicing import Slicer
@@ -46,6 +47,9 @@ class Context:
     intake: Intake
     cache: Cache
     slicer: Slicer
+    hub: Hub
+    on_upload: list[Callable[[], None]] = field(default_factory=list)
+    """Called when an upload is stored, by whoever stored it: so they must be quick."""
     resealing: Resealing = field(default_factory=Resealing)
 
     def server(self, calendar: Calendar) -> Server:
@@ -71,6 +75,7 @@ class Context:
             intake=Intake.of(database),
             cache=Cache(vault, _shared(settings.redis_url)),
             slicer=Slicer(database),
+            hub=Hub(database, now),
         )
 
 

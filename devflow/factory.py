@@ -10,6 +10,7 @@ from jinja2 import BytecodeCache
 
 from devflow.context import Context
 from devflow.web import (
+    addresses,
     api,
     assets,
     current,
@@ -38,6 +39,7 @@ def create_app(context: Context, compiled: BytecodeCache | None = None) -> Flask
         proxies,
         current,
         request_ids,
+        addresses,
         assets,
         i18n,
         refusals,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -72,6 +74,7 @@ def start(context: Context) -> BackgroundScheduler:
             next_run_time=first,
         )
     scheduler.start()
+    context.on_upload.append(Soon(scheduler, refresh.__name__, REFRESH_EVERY_S))
     return scheduler
 
 
@@ -108,6 +111,25 @@ class Patient:
             self._waits = False
 
 
+class Soon:
+    """Has a job run now, and not when its time comes: what was quiet is not waited for."""
+
+    def __init__(self, scheduler: BackgroundScheduler, job: str, every_s: float) -> None:
+        self._scheduler = scheduler
+        self._job = job
+        self._every_s = every_s
+        self._called_at = -math.inf
+
+    def __call__(self) -> None:
+        """Costs nothing while the job runs often enough by itself."""
+        now = time.monotonic()
+        if now - self._called_at < self._every_s:
+            return
+        self._called_at = now
+        with contextlib.suppress(JobLookupError):  # the jobs have ended
+            self._scheduler.modify_job(self._job, next_run_time=datetime.now(UTC))
+
+
 class Modest:
     """A job that leaves the machine to others: it works a tenth of the time at most."""
 
@@ -133,6 +155,7 @@ def refresh(context: Context) -> int:
     while total < marked and (count := context.database.transact(rollups.refresh)):
         total += count
     if total:
+        context.hub.stir()
         log.info("derived days, weeks and months of %d marked days", total)
     return total
 

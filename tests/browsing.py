@@ -75,14 +75,15 @@ class Team:
 
 
 @contextmanager
-def serving(app: Flask) -> Iterator[str]:
+def serving(app: Flask, port: int = 0) -> Iterator[str]:
     """The app on a loopback port, for real browsers; yields its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        app.extensions["devflow"].hub.end()  # else its streams hold threads of the server
         server.shutdown()
         thread.join()
         server.server_close()

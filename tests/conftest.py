@@ -30,6 +30,7 @@ CHROMIUM_OPTIONS: Final = [
     "--disable-component-update",
     "--disable-sync",
 ]
+NETWORK: Final = ("Failed to load resource", "htmx: htmx:sse:error")
 _numbers = itertools.count(1)
 
 
@@ -155,8 +156,8 @@ def watched(browser: Browser, **options: Any) -> Iterator[Page]:
     complaints: list[str] = []
 
     def note_console(message: ConsoleMessage) -> None:
-        # A page may well answer 404 or 422 in a test; what scripts and the browser's policy say counts.
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+        # A page may well answer 404 or 422, and a server be gone; what scripts and the policy say counts.
+        if message.type == "error" and not message.text.startswith(NETWORK):
             complaints.append(message.text)
 
     def note_request(url: str) -> None:

@@ -22,7 +22,8 @@ from werkzeug.test import TestResponse
 
 from bench.ingestion.asked import Asked, Round
 from bench.numbers import team
-from devflow import activity, windows, workspace
+from devflow import access, activity, windows, workspace
+from devflow.access import Action
 from devflow.cache.memory import Memory
 from devflow.config import Settings
 from devflow.context import Context
@@ -100,7 +101,10 @@ def _pages(context: Context, person_id: int, project_id: int) -> dict[str, float
     def of_workspace() -> object:
         with database.reading() as session:
             viewer = session.get_one(Person, person_id)
-            return activity.overview(session, viewer, NOW_MS, context.cache, context.server(calendar))
+            shown = session.scalars(
+                access.visible(viewer, Action.VIEW_PROJECT, Project).order_by(Project.name)
+            ).all()
+            return activity.overview(session, shown, NOW_MS, context.cache, context.server(calendar))
 
     return dict(zip(PAGES, map(_ms, (of_project, of_workspace)), strict=True))
 

@@ -45,11 +45,11 @@ def render(template: str, status: int = 200, *, retarget: str | None = None, **v
     """
     wanted = retarget or target()
     blocks = current_app.jinja_env.get_template(template).blocks
-    block = next((name for name in (wanted, NOTICE) if name in blocks), None) if wanted else None
-    if block is None:
+    found = next((name for name in (wanted, NOTICE) if name in blocks), None) if wanted else None
+    if found is None:
         return _answer(render_template(template, **values), status)
     return _answer(
-        _render_block(template, block, values),
+        block(template, found, values),
         status,
         retarget=None if retarget is None else f"#{retarget}",
         reswap=None if retarget is None else "innerHTML",
@@ -65,7 +65,8 @@ def _answer(body: str, status: int, **headers: str | None) -> Response:
     return cast(Response, htmx_response(body, status, **headers))
 
 
-def _render_block(template: str, name: str, values: dict[str, Any]) -> str:
+def block(template: str, name: str, values: dict[str, Any]) -> str:
+    """One block of the template, drawn alone."""
     page = current_app.jinja_env.get_template(template)
     current_app.update_template_context(values)
     return "".join(page.blocks[name](page.new_context(values)))

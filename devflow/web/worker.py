@@ -1,6 +1,6 @@
 """Gunicorn's worker of threads, in which no client can hold a thread by being slow to ask.
 
-Gunicorn itself waits for a request without end once its first byte has come, so 512 sockets that
+Gunicorn itself waits for a request without end once its first byte has come, so some hundreds of sockets that
 drip would hold all threads. Here the whole head has a deadline, and the whole body another one, however
 steadily either drips. Past it the socket is shut for reading only: of a head nothing comes any more,
 and of a body the application sees that it is short, and can still say so. A WebSocket is a request without

@@ -24,6 +24,7 @@ from devflow.audit import Act, Actor, Filter, Flaw, Head
 from devflow.cache import Cache
 from devflow.context import Context
 from devflow.errors import Invalid
+from devflow.live import Hub
 from devflow.models import AuditEntry, Person, Role, Workspace
 from devflow.restores import Epoch
 from devflow.rollups.slicing import Slicer
@@ -505,6 +506,7 @@ def context_of(world: World, now_ms: int) -> Context:
         world.intake,
         Cache(world.vault),
         Slicer(world.database),
+        Hub(world.database, lambda: now_ms),
     )
 
 

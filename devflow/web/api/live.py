@@ -34,7 +34,7 @@ from devflow.web.websocket import SOCKET, Bell, Gone, Upgrade, WebSocket, accept
 from devflow.wire import StreamEnd
 
 MOST: Final = 384
-"""Streams at a time. Each holds one of gunicorn's 512 threads; the others are for requests."""
+"""Streams at a time. Each holds one of gunicorn's threads, as open pages do; the others are for requests."""
 OF_ONE_DEVICE: Final = 4
 """An agent opens one; more are left of connections that a network cut unnoticed."""
 LOOK_EVERY: Final = 3

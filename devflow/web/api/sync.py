@@ -60,7 +60,10 @@ def _accept(sender: UUID, batch: wire.Batch, clock_ahead: int | None, report: st
         devices.note(device, report, by.now_ms)
         return result
 
-    return guard.act(work)
+    result = guard.act(work)
+    for heard in context().on_upload:
+        heard()
+    return result
 
 
 @bp.get("/sync/updates")
