@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, NamedTuple
@@ -135,10 +135,11 @@ def pending(store: Store, limit: int, *, after: int = 0) -> list[Waiting]:
     """The oldest events that wait to be sent, of linked projects, recorded after local id ``after``."""
     found: list[Waiting] = []
     with store.read() as connection:
+        reading = _tuples(connection)
         # One ordered look-up a project: an index over all of them would first have to
         # step over everything that waits in projects that are not linked.
-        for (project_id,) in connection.execute("SELECT project_id FROM sync_projects").fetchall():
-            rows = connection.execute(
+        for (project_id,) in reading.execute("SELECT project_id FROM sync_projects").fetchall():
+            rows = reading.execute(
                 "SELECT local_id, id, timestamp, project_id, event_type, event_data FROM events"
                 " WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
                 " ORDER BY local_id LIMIT ?",
@@ -164,15 +165,15 @@ def settle(
     the same answer twice changes nothing.
     """
     failed, kept = failed or {}, kept or {}
-    local_ids = {event.id: event.local_id for event in sent}
+    events = {event.id: event for event in sent}
     with store.write() as connection:
-        _move(connection, [local_ids[event_id] for event_id in synced], "synced", None, attempt.timestamp_ms)
+        _move(connection, [events[event_id] for event_id in synced], "synced", None, attempt.timestamp_ms)
         for event_id, reason in failed.items():
-            _move(connection, [local_ids[event_id]], "failed", reason, attempt.timestamp_ms)
+            _move(connection, [events[event_id]], "failed", reason, attempt.timestamp_ms)
         connection.executemany(
             "UPDATE events SET sync_attempts = sync_attempts + 1, last_sync_error = ?, last_attempt_at = ?"
             " WHERE local_id = ? AND sync_status = 'pending'",
-            [(reason, attempt.timestamp_ms, local_ids[event_id]) for event_id, reason in kept.items()],
+            [(reason, attempt.timestamp_ms, events[event_id].local_id) for event_id, reason in kept.items()],
         )
         _log(connection, attempt)
 
@@ -195,12 +196,12 @@ def synced(store: Store, remote_id: UUID, since_ms: int, until_ms: int) -> Itera
     """What the server's project was confirmed to have of ``since_ms <= timestamp < until_ms``."""
     with store.read() as connection:
         for project_id in _linked_to(connection, remote_id):
-            rows = connection.execute(
+            rows = _tuples(connection).execute(
                 "SELECT local_id, id, timestamp, event_type FROM all_events"
                 " WHERE project_id = ? AND timestamp >= ? AND timestamp < ? AND sync_status = 'synced'",
                 (project_id, since_ms, until_ms),
             )
-            yield from (Synced(*row) for row in rows)
+            yield from map(Synced._make, rows)
 
 
 def send_again(store: Store, lost: Sequence[Synced]) -> int:
@@ -357,6 +358,13 @@ def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
     return [row["project_id"] for row in rows]
 
 
+def _tuples(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """A cursor whose rows have no names: a million of them are read in two thirds of the time."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor
+
+
 def _reopen_one(connection: sqlite3.Connection, event: Synced) -> int:
     archive.bring_back(connection, event.id)
     row = connection.execute(
@@ -394,22 +402,24 @@ def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
 
 def _move(
     connection: sqlite3.Connection,
-    local_ids: Sequence[int],
+    events: Iterable[Waiting],
     status: SyncStatus,
     error: str | None,
     at_ms: int,
 ) -> None:
     synced_at = at_ms if status == "synced" else None
-    moved = connection.execute(
-        "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
-        " synced_at = ?, last_attempt_at = ?"
-        " WHERE local_id IN (SELECT value FROM json_each(?)) AND sync_status = 'pending'"
-        " RETURNING project_id",
-        (status, error, synced_at, at_ms, json.dumps(local_ids)),
-    )
-    for project_id, number in Counter(row["project_id"] for row in moved).items():
-        count(connection, project_id, "pending", -number)
-        count(connection, project_id, status, number)
+    local_ids = defaultdict[str, list[int]](list)
+    for event in events:
+        local_ids[event.project_id].append(event.local_id)
+    for project_id, of_project in local_ids.items():
+        moved = connection.execute(
+            "UPDATE events SET sync_status = ?, sync_attempts = sync_attempts + 1, last_sync_error = ?,"
+            " synced_at = ?, last_attempt_at = ?"
+            " WHERE local_id IN (SELECT value FROM json_each(?)) AND sync_status = 'pending'",
+            (status, error, synced_at, at_ms, json.dumps(of_project)),
+        ).rowcount
+        count(connection, project_id, "pending", -moved)
+        count(connection, project_id, status, moved)
 
 
 def _reopen(connection: sqlite3.Connection, statuses: Literal["'failed'", "'failed', 'synced'"]) -> int:

@@ -147,6 +147,7 @@ class Remote:
             self._http, "GET", f"{self._server.server_url}/sync/projects", timeouts=self._timeouts
         )
         self.checked(answer, expected=401)
+        self._note_epoch(answer)
 
     def projects(self) -> list[wire.Project]:
         return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects

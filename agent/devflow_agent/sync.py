@@ -196,6 +196,7 @@ class Sending:
     def _upload(self, body: bytes, now_ms: int, report: wire.Report) -> Answer:
         if not self._has_met:
             self._remote.meet()
+            comparing.begin(self._store, self._remote.epoch, now_ms)
             self._has_met = True
         return self._remote.upload(body, now_ms, report)
 

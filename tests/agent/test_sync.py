@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.synchronize
 import secrets
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ import msgspec
 import pytest
 import requests
 
+import devflow_agent.store
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, Unauthorized
 from devflow_agent import credentials, remote, sync
@@ -59,6 +61,29 @@ def test_a_push_sends_everything_in_order_of_recording(outbox: Outbox, server: S
     assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 900]
     assert outbox.statuses() == {"synced": 1_200}
     outbox.assert_counters_are_true()
+
+
+def test_a_batch_reads_its_events_once_and_writes_them_once(
+    outbox: Outbox, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, said = devflow_agent.store.connect, list[str]()
+
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    def of_events(count: int) -> list[str]:
+        """What one push of so many has asked of the events, without what was asked for."""
+        outbox.record(count)
+        said.clear()
+        assert outbox.push() == Pushed(synced=count)
+        return [" ".join(one.split()[:2]) for one in said if " events " in one]
+
+    monkeypatch.setattr(devflow_agent.store, "connect", traced)
+    outbox.store = outbox.home.store()
+    assert of_events(300) == ["SELECT local_id,", "UPDATE events"] * 3 + ["SELECT local_id,"]
+    assert of_events(3_000) == ["SELECT local_id,", "UPDATE events"] * 3 + ["SELECT local_id,"]
 
 
 def test_an_event_goes_out_with_the_bytes_it_was_recorded_with(
