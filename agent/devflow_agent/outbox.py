@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -52,8 +52,7 @@ class Synced(NamedTuple):
     event_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try to send a batch, by an upload or over the stream; ``latency_ms`` is None if no answer came.
 
     The batch held what waited between the two local ids.
@@ -339,7 +338,7 @@ def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
             f"SELECT {_ATTEMPT} FROM sync_logs WHERE timestamp >= ? ORDER BY id DESC LIMIT ?",  # noqa: S608
             (since_ms, limit),
         )
-        return [Attempt(*row) for row in rows]
+        return [*map(Attempt._make, rows)]
 
 
 def attempts_with(store: Store, local_id: int, limit: int) -> list[Attempt]:
@@ -350,7 +349,7 @@ def attempts_with(store: Store, local_id: int, limit: int) -> list[Attempt]:
             " WHERE first_local_id <= ? AND last_local_id >= ? ORDER BY id DESC LIMIT ?",
             (local_id, local_id, limit),
         )
-        return [Attempt(*row) for row in rows]
+        return [*map(Attempt._make, rows)]
 
 
 def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
@@ -395,7 +394,7 @@ def _log(connection: sqlite3.Connection, attempt: Attempt) -> None:
         "INSERT INTO sync_logs (timestamp, sent, synced, failed, bytes, latency_ms, outcome, detail,"
         " first_local_id, last_local_id, via) VALUES (:timestamp_ms, :sent, :synced, :failed, :bytes,"
         " :latency_ms, :outcome, :detail, :first_local_id, :last_local_id, :via)",
-        asdict(attempt),
+        attempt._asdict(),
     ).lastrowid
     connection.execute("DELETE FROM sync_logs WHERE id <= ? - ?", (last_id, KEPT_ATTEMPTS))
 

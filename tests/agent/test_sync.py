@@ -9,6 +9,7 @@ import secrets
 import socket
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -58,7 +59,7 @@ def test_a_push_sends_everything_in_order_of_recording(outbox: Outbox, server: S
     assert outbox.push() == Pushed(synced=1_200)
     sent = [event_id for upload in server.uploads for event_id in upload.ids]
     assert sent == [str(event_id) for event_id in ids]
-    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 900]
+    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 100, 800]
     assert outbox.statuses() == {"synced": 1_200}
     outbox.assert_counters_are_true()
 
@@ -82,8 +83,8 @@ def test_a_batch_reads_its_events_once_and_writes_them_once(
 
     monkeypatch.setattr(devflow_agent.store, "connect", traced)
     outbox.store = outbox.home.store()
-    assert of_events(300) == ["SELECT local_id,", "UPDATE events"] * 3 + ["SELECT local_id,"]
-    assert of_events(3_000) == ["SELECT local_id,", "UPDATE events"] * 3 + ["SELECT local_id,"]
+    assert Counter(of_events(300)) == {"SELECT local_id,": 3 + 1, "UPDATE events": 3}
+    assert Counter(of_events(3_000)) == {"SELECT local_id,": 3 + 1, "UPDATE events": 3}
 
 
 def test_an_event_goes_out_with_the_bytes_it_was_recorded_with(
@@ -651,7 +652,7 @@ def test_progress_counts_what_was_settled(outbox: Outbox) -> None:
     outbox.record(1_200)
     said: list[int] = []
     outbox.push(on_progress=lambda so_far: said.append(so_far.sent))
-    assert said == [100, 200, 300, 1_200]
+    assert said == [100, 200, 300, 400, 1_200]
 
 
 # Waiting
