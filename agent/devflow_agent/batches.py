@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from msgspec import Raw
@@ -20,8 +20,7 @@ GZIP_LEVEL: Final = 6
 _ENVELOPE_BYTES: Final = 256  # more than {"events":[],"deviceId":"..."} takes
 
 
-@dataclass(frozen=True, slots=True)
-class Sendable:
+class Sendable(NamedTuple):
     """An event and the bytes it goes out as."""
 
     event: Waiting

@@ -33,6 +33,12 @@ def is_due(store: Store, epoch: UUID | None, now_ms: int) -> bool:
     return is_new or not 0 <= now_ms - at_ms < EVERY_MS
 
 
+def begin(store: Store, epoch: UUID | None, now_ms: int) -> None:
+    """Before anything is sent: where nothing was ever confirmed, nothing is lost so far."""
+    if outbox.compared(store) is None and not outbox.counts(store)["synced"]:
+        outbox.note_compared(store, epoch, now_ms)
+
+
 def compare(store: Store, remote: Remote, now_ms: int) -> int:
     """Let everything that the server has lost wait to be sent again; return how many events that are.
 

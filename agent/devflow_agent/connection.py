@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests
-from requests.utils import get_environ_proxies, select_proxy, should_bypass_proxies
+from requests.utils import select_proxy, should_bypass_proxies
 
 from devflow_agent.settings import Settings
 from devflow_agent.store import Store
@@ -36,7 +37,7 @@ def proxy_for(url: str, settings: Settings) -> Chosen:
         return Chosen(None, "NO_PROXY" if os.environ.get("NO_PROXY") or os.environ.get("no_proxy") else None)
     if settings.sync_proxy is not None:
         return Chosen(settings.sync_proxy, "sync_proxy")
-    found = select_proxy(url, get_environ_proxies(url, no_proxy=None))
+    found = select_proxy(url, getproxies())
     return Chosen(found, None if found is None else f"{urlsplit(url).scheme.upper()}_PROXY")
 
 

@@ -147,6 +147,7 @@ class Remote:
             self._http, "GET", f"{self._server.server_url}/sync/projects", timeouts=self._timeouts
         )
         self.checked(answer, expected=401)
+        self._note_epoch(answer)
 
     def projects(self) -> list[wire.Project]:
         return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects
@@ -272,7 +273,10 @@ class Remote:
         server = credentials.enrolled(self._path)
         if server.server_id != self._server.server_id:
             raise Unauthorized("this PC was enrolled with another server meanwhile: start again")
-        return server, server.signed_in()
+        account = server.signed_in()
+        if account.user_id != self.user_id:  # whose events are not those that are on their way
+            raise Unauthorized(f"{account.email} has signed in meanwhile: start again")
+        return server, account
 
     def _given_up(self, account: Account, error: DevflowError) -> Account:
         """The account that somebody who does not keep to the lock has put in the file; else sign out."""

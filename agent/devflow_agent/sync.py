@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,32 +162,41 @@ class Sending:
 
     def run(self) -> Pushed:
         """Send what waits now; return what became of it, and of what earlier runs sent."""
-        after = 0
-        # Asked again before each batch: `sync disable` takes effect at once.
-        while (settings := Settings.load(self._store)).sync_enabled:
-            limit = network.batch_size(self._store, settings, self._clock())
-            waiting = outbox.pending(self._store, limit, after=after)
-            if not waiting:
-                break
-            for batch in batches.cut_to_size(self.sendable(waiting)):
-                self._send(batch)
-            after = waiting[-1].local_id
+        with ThreadPoolExecutor(1) as beside:
+            coming = beside.submit(self._packed, 0, self._limit())
+            # Asked again before each batch: `sync disable` takes effect at once.
+            while not _is_off(self._store):
+                packed, last = coming.result()
+                if last is None:
+                    break
+                coming = beside.submit(self._packed, last, self._limit())  # while the server works on these
+                for part, body in packed:
+                    self._send(part, body)
         return self._so_far
+
+    def _limit(self) -> int:
+        return network.batch_size(self._store, Settings.load(self._store), self._clock())
+
+    def _packed(self, after: int, limit: int) -> tuple[list[tuple[list[Sendable], bytes]], int | None]:
+        """What waits next, in batches and as it goes out, and the local id it ends at; None for nothing."""
+        waiting = outbox.pending(self._store, limit, after=after)
+        parts = batches.cut_to_size(self.sendable(waiting))
+        return [(part, self._body(part)) for part in parts], waiting[-1].local_id if waiting else None
+
+    def _body(self, part: list[Sendable]) -> bytes:
+        return batches.compressed(batches.as_json(part, self._device_id))
 
     def sendable(self, events: Sequence[Waiting]) -> list[Sendable]:
         return batches.sendable(self._store, self._device_id, self._remote.user_id, events)
 
-    def _send(self, batch: list[Sendable]) -> None:
+    def _send(self, batch: list[Sendable], body: bytes) -> None:
         """Send a batch; where the server refuses it as a whole, find the events it means by halving."""
-        parts = [batch]
-        while parts:
-            part = parts.pop()
-            if not self._send_part(part):
-                parts += reversed(batches.halves(part))
+        if not self._send_part(batch, body):
+            for half in batches.halves(batch):
+                self._send(half, self._body(half))
 
-    def _send_part(self, part: list[Sendable]) -> bool:
+    def _send_part(self, part: list[Sendable], body: bytes) -> bool:
         """Send and settle; return False if it has to be halved, raise if nothing can be sent now."""
-        body = batches.compressed(batches.as_json(part, self._device_id))
         if not batches.fits(body, part):
             return False
         attempt = self.begun(part, len(body), "http")
@@ -196,6 +206,7 @@ class Sending:
     def _upload(self, body: bytes, now_ms: int, report: wire.Report) -> Answer:
         if not self._has_met:
             self._remote.meet()
+            comparing.begin(self._store, self._remote.epoch, now_ms)
             self._has_met = True
         return self._remote.upload(body, now_ms, report)
 
@@ -222,12 +233,12 @@ class Sending:
         """
         try:
             answer = ask()
-            attempt = replace(attempt, latency_ms=answer.latency_ms)
+            attempt = attempt._replace(latency_ms=answer.latency_ms)
             verdicts = read_verdicts(self._remote.checked(answer), [one.event.id for one in part])
             self._note_clock(answer)
         except (Invalid, TooLarge) as error:
-            attempt = replace(
-                attempt, outcome="refused" if isinstance(error, Invalid) else "too_large", detail=str(error)
+            attempt = attempt._replace(
+                outcome="refused" if isinstance(error, Invalid) else "too_large", detail=str(error)
             )
             if len(part) > 1:
                 outbox.settle(self._store, (), attempt=attempt)
@@ -243,7 +254,7 @@ class Sending:
     def lost(self, attempt: Attempt, error: Offline | Unauthorized) -> None:
         """Write down an attempt that settles nothing."""
         outcome = "offline" if isinstance(error, Offline) else "unauthorized"
-        outbox.settle(self._store, (), attempt=replace(attempt, outcome=outcome, detail=str(error)))
+        outbox.settle(self._store, (), attempt=attempt._replace(outcome=outcome, detail=str(error)))
 
     def _note_clock(self, answer: Answer) -> None:
         """Keep how far our clock is ahead of the server's, for those who ask why times look wrong."""
@@ -255,14 +266,14 @@ class Sending:
     def _settle(self, part: list[Sendable], verdicts: Verdicts, attempt: Attempt) -> None:
         refused = {**verdicts.failed, **verdicts.kept}
         if refused and attempt.outcome == "ok":
-            attempt = replace(attempt, outcome="partial", detail=next(iter(refused.values())))
+            attempt = attempt._replace(outcome="partial", detail=next(iter(refused.values())))
         outbox.settle(
             self._store,
             [one.event for one in part],
             synced=verdicts.synced,
             failed=verdicts.failed,
             kept=verdicts.kept,
-            attempt=replace(attempt, synced=len(verdicts.synced), failed=len(verdicts.failed)),
+            attempt=attempt._replace(synced=len(verdicts.synced), failed=len(verdicts.failed)),
         )
         settled = Pushed(len(verdicts.synced), len(verdicts.failed), len(verdicts.kept))
         self._so_far = self._so_far.plus(settled)

@@ -87,6 +87,27 @@ def test_a_loss_that_no_epoch_tells_of_is_found_within_a_day(outbox: Outbox, ser
     assert server.stored.keys() == {*ids}
 
 
+def test_what_the_first_push_has_just_sent_is_not_compared(outbox: Outbox, server: ScriptedServer) -> None:
+    outbox.record(300)
+    assert outbox.push(clock=lambda: START_MS) == Pushed(synced=300)
+    assert asked(server, "/digests?") == []
+    assert outbox.push(clock=lambda: START_MS + EVERY_MS) == Pushed()
+    assert len(asked(server, "/digests?")) == 1
+
+
+def test_what_a_restore_in_the_middle_of_the_first_push_took_is_found_at_its_end(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    def restored(server: ScriptedServer, seen: Seen) -> Answer:
+        lose(server, [*server.stored])
+        return scripted_server.store_all(server, seen)
+
+    outbox.record(300)
+    server.script.extend([scripted_server.store_all, restored])
+    assert outbox.push() == Pushed(synced=400, lost=100)
+    assert len(server.stored) == 300
+
+
 def test_days_that_agree_are_not_named(outbox: Outbox, server: ScriptedServer) -> None:
     record_over_days(outbox, 400)
     server.epoch = str(uuid4())
@@ -203,8 +224,9 @@ def test_a_server_that_knows_no_digests_and_no_epoch_is_asked_once_a_day(
     monkeypatch.setattr("tests.agent.scripted_server.digests", lambda *_: problem(404, "no such thing"))
     outbox.record(2)
     assert outbox.push(clock=lambda: START_MS) == Pushed(synced=2)
+    assert outbox.push(clock=lambda: START_MS + EVERY_MS) == Pushed()
     assert len(asked(server, "/digests?")) == 1
-    assert outbox.push(clock=lambda: START_MS + 1) == Pushed()
+    assert outbox.push(clock=lambda: START_MS + EVERY_MS + 1) == Pushed()
     assert len(asked(server, "/digests?")) == 1
 
 

@@ -112,10 +112,8 @@ def test_behind_a_proxy_that_takes_little_a_push_finds_its_size_and_keeps_to_it(
     assert len(refused) < 10, "not found out anew with each batch"
 
 
-def test_a_push_grows_its_batches_as_soon_as_the_network_is_known(
-    outbox: Outbox, server: ScriptedServer
-) -> None:
+def test_a_push_grows_its_batches_once_the_network_is_known(outbox: Outbox, server: ScriptedServer) -> None:
     outbox.record(900)
     outbox.push()
-    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 600]
+    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 100, 500]
     assert network.quality(network.judged(outbox.store, now_ms())) == Quality.EXCELLENT

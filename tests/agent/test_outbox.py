@@ -51,6 +51,33 @@ def test_settling_the_same_answer_twice_changes_nothing(store: Store, path: Path
     assert_counters_are_true(path)
 
 
+def test_settling_writes_each_row_once_in_as_many_statements_for_many_events_as_for_few(
+    store: Store, path: Path
+) -> None:
+    projects = [add_project(store, name) for name in ("shop", "tool")]
+    for project in projects:
+        linked(store, project)
+
+    def settle(each: int) -> tuple[int, int]:
+        """Statements, and rows written of other tables than that of events."""
+        for project in projects:
+            store.add(project.id, saves(each))
+        sent = outbox.pending(store, 2 * each)
+        said: list[str] = []
+        with store.write() as connection:  # which is the one that is used next
+            before = connection.total_changes
+            connection.set_trace_callback(said.append)
+        outbox.settle(store, sent, synced=[event.id for event in sent], attempt=ATTEMPT)
+        with store.write() as connection:
+            connection.set_trace_callback(None)
+            written = connection.total_changes - before - 2 * each
+        return len([one for one in said if one not in ("BEGIN IMMEDIATE", "COMMIT")]), written
+
+    # Of each project its events and two counters; then the attempt, and the end of the list of attempts.
+    assert settle(1) == settle(400) == (8, 5)
+    assert_counters_are_true(path)
+
+
 def test_a_late_refusal_does_not_undo_what_is_synced(store: Store, path: Path, project: Project) -> None:
     linked(store, project)
     store.add(project.id, saves(1))

@@ -7,7 +7,9 @@ import multiprocessing
 import multiprocessing.synchronize
 import secrets
 import socket
+import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,9 +21,10 @@ import msgspec
 import pytest
 import requests
 
+import devflow_agent.store
 from devflow import wire
 from devflow.errors import Busy, Invalid, Offline, Unauthorized
-from devflow_agent import credentials, remote, sync
+from devflow_agent import batches, credentials, remote, sync
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.cli import show
 from devflow_agent.config import now_ms
@@ -56,9 +59,52 @@ def test_a_push_sends_everything_in_order_of_recording(outbox: Outbox, server: S
     assert outbox.push() == Pushed(synced=1_200)
     sent = [event_id for upload in server.uploads for event_id in upload.ids]
     assert sent == [str(event_id) for event_id in ids]
-    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 900]
+    assert [len(upload.ids) for upload in server.uploads] == [100, 100, 100, 100, 800]
     assert outbox.statuses() == {"synced": 1_200}
     outbox.assert_counters_are_true()
+
+
+def test_a_batch_reads_its_events_once_and_writes_them_once(
+    outbox: Outbox, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, said = devflow_agent.store.connect, list[str]()
+
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    def of_events(count: int) -> list[str]:
+        """What one push of so many has asked of the events, without what was asked for."""
+        outbox.record(count)
+        said.clear()
+        assert outbox.push() == Pushed(synced=count)
+        return [" ".join(one.split()[:2]) for one in said if " events " in one]
+
+    monkeypatch.setattr(devflow_agent.store, "connect", traced)
+    outbox.store = outbox.home.store()
+    assert Counter(of_events(300)) == {"SELECT local_id,": 3 + 1, "UPDATE events": 3}
+    assert Counter(of_events(3_000)) == {"SELECT local_id,": 3 + 1, "UPDATE events": 3}
+
+
+def test_the_next_batch_is_made_while_the_server_works_on_this_one(
+    outbox: Outbox, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compressed, made = batches.compressed, threading.Semaphore(0)
+
+    def compressed_and_told(body: bytes) -> bytes:
+        packed = compressed(body)
+        made.release()
+        return packed
+
+    def store_once_two_are_made(server: ScriptedServer, seen: Seen) -> Answer:
+        both = made.acquire(timeout=10) and made.acquire(timeout=10)
+        return store_all(server, seen) if both else problem(500, "the next batch was not made")
+
+    monkeypatch.setattr(batches, "compressed", compressed_and_told)
+    outbox.record(200)
+    server.script.append(store_once_two_are_made)
+    assert outbox.push() == Pushed(synced=200)
 
 
 def test_an_event_goes_out_with_the_bytes_it_was_recorded_with(
@@ -495,6 +541,26 @@ def test_tokens_of_another_process_that_are_old_by_now_are_renewed(
     assert [seen.path for seen in server.seen].count("/auth/refresh") == 1
 
 
+def test_a_push_ends_when_another_person_has_signed_in(outbox: Outbox, server: ScriptedServer) -> None:
+    """Their token is good, but what is on its way says that it is of somebody else."""
+    outbox.record(2)
+
+    def replaced_meanwhile(server: ScriptedServer, _seen: Seen) -> Answer:
+        enrolled = credentials.enrolled(outbox.home.credentials)
+        other = msgspec.structs.replace(
+            enrolled.signed_in(), user_id=uuid4(), email="bea@example.org", token="of bea"
+        )
+        credentials.save(outbox.home.credentials, msgspec.structs.replace(enrolled, account=other))
+        server.token = "of bea"
+        return problem(401, "this token is not valid")
+
+    server.script.append(replaced_meanwhile)
+    with pytest.raises(Unauthorized, match=r"bea@example\.org has signed in meanwhile"):
+        outbox.push()
+    assert len(server.uploads) == 1
+    assert outbox.statuses() == {"pending": 2}
+
+
 def test_a_refused_refresh_looks_for_tokens_that_somebody_else_has_put_there(
     outbox: Outbox, server: ScriptedServer
 ) -> None:
@@ -626,7 +692,7 @@ def test_progress_counts_what_was_settled(outbox: Outbox) -> None:
     outbox.record(1_200)
     said: list[int] = []
     outbox.push(on_progress=lambda so_far: said.append(so_far.sent))
-    assert said == [100, 200, 300, 1_200]
+    assert said == [100, 200, 300, 400, 1_200]
 
 
 # Waiting
