@@ -153,7 +153,6 @@ class Sending:
         self._device_id = store.device_id()
         self._so_far = Pushed()
         self._clock_skew_ms = outbox.clock_skew_ms(store)
-        self._has_met = False
 
     @property
     def so_far(self) -> Pushed:
@@ -191,13 +190,7 @@ class Sending:
             return False
         attempt = self.begun(part, len(body), "http")
         report = measures.report(self._store, len(part))
-        return self.settled(part, attempt, lambda: self._upload(body, attempt.timestamp_ms, report))
-
-    def _upload(self, body: bytes, now_ms: int, report: wire.Report) -> Answer:
-        if not self._has_met:
-            self._remote.meet()
-            self._has_met = True
-        return self._remote.upload(body, now_ms, report)
+        return self.settled(part, attempt, lambda: self._remote.upload(body, attempt.timestamp_ms, report))
 
     def begun(self, part: Sequence[Sendable], size_bytes: int, via: Via) -> Attempt:
         """An attempt to send these, of which nothing bad is known yet."""

@@ -401,6 +401,47 @@ def test_on_a_stream_to_another_server_nothing_is_sent(
     assert server.name == own
 
 
+IN_ITS_PLACE: dict[str, Callable[[ScriptedServer], Answer]] = {
+    "another server": lambda _: problem(401, "this token is not valid"),
+    "another server that lets everybody in": lambda _: answer_json(200, {"projects": []}),
+    "a login page": lambda _: Answer(200, b"<html>Welcome!</html>", server=None),
+    "a proxy that redirects": lambda server: Answer(
+        302, b"", {"Location": f"{server.url}/sync/stream"}, server=None
+    ),
+    "a gateway without the server": lambda _: Answer(502, b"<h1>Bad gateway</h1>", server=None),
+}
+
+
+@pytest.mark.parametrize("name", IN_ITS_PLACE)
+def test_whoever_stands_in_the_servers_place_gets_no_token_by_a_stream(
+    outbox: Outbox,
+    server: ScriptedServer,
+    streams: ScriptedStreams,
+    start: Callable[..., Running],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = threading.Semaphore(0)
+
+    def stranger(_seen: Seen) -> Answer:
+        asked.release()
+        return IN_ITS_PLACE[name](server)
+
+    with monkeypatch.context() as patched:
+        if name.startswith("another server"):
+            server.calls_itself = str(uuid4())
+        patched.setattr(server, "answer", stranger)
+        running = start()
+        for _ in range(2 * HELD.tries):  # also when streams have failed so often that uploads are tried
+            assert asked.acquire(timeout=DEADLINE_S)
+        running.end()
+    assert streams.tried == 0
+    assert all("Authorization" not in seen.headers and not seen.body for seen in server.seen)
+    server.calls_itself = None
+    start()
+    until(lambda: streams.opened == 1)
+
+
 def test_an_expired_token_is_renewed_at_the_handshake(
     outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
 ) -> None:
@@ -409,7 +450,8 @@ def test_an_expired_token_is_renewed_at_the_handshake(
     until(lambda: streams.opened == 1)
     outbox.record(1)
     until(synced(outbox, 1))
-    assert [seen.path for seen in server.seen] == ["/sync/stream", "/auth/refresh", "/sync/stream"]
+    asked = [seen.path for seen in server.seen]
+    assert asked == ["/sync/projects", "/sync/stream", "/auth/refresh", "/sync/stream"]
     account = credentials.enrolled(outbox.home.credentials).account
     assert account is not None and account.token == server.token
 
