@@ -161,6 +161,44 @@ def test_an_event_goes_over_a_stream_with_the_bytes_of_an_upload(
     assert streams.batches[0].json["deviceId"] == str(outbox.store.device_id())
 
 
+def reports(streams: ScriptedStreams) -> list[wire.Report | None]:
+    """What each batch said of how sync is doing."""
+    said = [batch.headers.get(wire.REPORT_HEADER) for batch in streams.batches]
+    return [None if one is None else wire.read_report(one) for one in said]
+
+
+def test_how_sync_is_doing_is_told_with_a_batch_once_a_minute(
+    outbox: Outbox, streams: ScriptedStreams, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.store.set_settings(sync_interval_s=30)
+    start()
+    until(lambda: streams.opened == 1)
+    for number in range(1, 4):
+        outbox.record(1)
+        until(synced(outbox, number))
+    monkeypatch.setattr(stream, "REPORT_S", 0)
+    outbox.record(1)
+    until(synced(outbox, 4))
+    first, *between, last = reports(streams)
+    assert first == wire.Report(queue=0, interval=30, batch=1_000, start=1), "nothing was sent before"
+    assert between == [None, None]
+    assert last is not None and (last.queue, last.success) == (0, 1_000) and last.latency is not None
+
+
+def test_that_nothing_waits_any_more_is_told_before_the_minute_is_over(
+    outbox: Outbox, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.record_long(7)  # two go into a message
+    until(synced(outbox, 7))
+    outbox.record(1)
+    until(synced(outbox, 8))
+    assert [len(batch.ids) for batch in streams.batches] == [2, 2, 2, 1, 1]
+    told = [None if report is None else report.queue for report in reports(streams)]
+    assert told == [5, None, None, 0, None]
+
+
 def test_what_has_piled_up_is_uploaded_first(
     outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
 ) -> None:

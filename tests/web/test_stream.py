@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from werkzeug.exceptions import ServiceUnavailable
 
 from devflow import wire
+from devflow.accounts import devices
 from devflow.db import Database
 from devflow.errors import Invalid, Limited
 from devflow.models import Device, Event
@@ -138,6 +139,61 @@ def test_the_clock_of_a_pc_is_noted_as_from_an_upload(offer: Offer) -> None:
         device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
         assert device.clock_skew_ms is not None and device.clock_skew_ms < -86_400_000
     database.close()
+
+
+def reported(offer: Offer) -> wire.Report | None:
+    """What the owner is shown that the PC said last."""
+    database = Database(offer.server.database_url)
+    with database.reading() as session:
+        device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
+        said = devices.reported(device)
+    database.close()
+    return said
+
+
+def test_how_sync_is_doing_comes_with_a_batch_as_with_an_upload(offer: Offer) -> None:
+    said = "queue=12, success=987, latency=45, interval=300, batch=500, start=0"
+    known = wire.Report(queue=12, success=987, latency=45, interval=300, batch=500, start=0)
+    with streaming(offer) as stream:
+        assert ask(stream, 1, good(offer), report=said)["status"] == 200
+        assert reported(offer) == known
+        assert ask(stream, 2, good(offer))["status"] == 200
+        assert ask(stream, 3, good(offer), report=None)["status"] == 200
+        assert reported(offer) == known, "who says nothing changes nothing"
+
+
+HOSTILE_REPORTS: Final = {
+    "of another shape": "what?",
+    "empty": "",
+    "long": "queue=1," * 5_000,
+    "with a header behind it": "queue=1\r\nAuthorization: Bearer x\r\n\r\n",
+    "with what no header takes": "queue=\u0661\u0662, \U0001f4a3, \x00",
+    "out of bounds": "queue=-1, success=1001, latency=1e9, interval=0, batch=9999, start=7",
+    "huge": "queue=" + "9" * 60_000,
+    "as markup": "queue=<script>alert(1)</script>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_REPORTS)
+def test_whatever_stands_in_a_report_refuses_no_event_and_is_kept_as_numbers_alone(
+    offer: Offer, name: str
+) -> None:
+    before = stored(offer)
+    with streaming(offer) as stream:
+        ask(stream, 1, good(offer), report="queue=3")
+        assert ask(stream, 2, good(offer), report=HOSTILE_REPORTS[name])["status"] == 200
+        assert ask(stream, 3, good(offer))["status"] == 200, "the stream goes on"
+    assert stored(offer) == before + 3
+    assert reported(offer) in (None, wire.Report(queue=1)), "of a number in front the rest may be cut off"
+
+
+@pytest.mark.parametrize("report", [7, True, ["queue=1"], {"queue": 1}, "\ud800"])
+def test_a_report_that_is_no_text_is_no_message(offer: Offer, report: Any) -> None:
+    before = stored(offer)
+    with streaming(offer) as stream:
+        stream.send(message(1, good(offer), report=report), text=True)
+        assert closed(stream)[0] == StreamEnd.NOT_JSON
+    assert stored(offer) == before
 
 
 def test_pace_is_one_for_both_ways(sqlite_template: Path, tmp_path: Path) -> None:

@@ -218,6 +218,9 @@ class _Stream:
             "HTTP_DATE": wire.clock(asked.sent_at),
             "wsgi.input": BytesIO(body),
         }
+        if asked.report is not None:
+            # As it will be kept: nothing else of what was sent comes near a header.
+            environ["HTTP_DEVFLOW_SYNC"] = wire.report_header(wire.read_report(asked.report))
         answer = Answer.from_app(self._app.wsgi_app, environ, buffered=True)
         return wire.StreamAnswer(
             number=asked.number,
