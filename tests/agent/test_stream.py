@@ -18,11 +18,11 @@ from devflow.errors import Invalid
 from devflow_agent import credentials, stream
 from devflow_agent import outbox as rows
 from devflow_agent.live import Live, Patience
-from devflow_agent.remote import Timeouts
+from devflow_agent.remote import Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.sync import Backoff, one_sender
 from tests.agent import scripted_stream
-from tests.agent.outbox import Outbox
+from tests.agent.outbox import START_MS, Outbox
 from tests.agent.scripted_server import (
     Answer,
     Play,
@@ -281,6 +281,56 @@ def test_a_batch_that_is_refused_as_a_whole_is_uploaded_in_halves(
     outbox.record(2)
     until(lambda: outbox.statuses() == {"failed": 1, "synced": 1})
     assert [len(upload.ids) for upload in server.uploads] == halves
+
+
+def test_old_events_of_a_project_that_is_linked_go_at_once(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    folder = outbox.home.path / "till"
+    till = outbox.store.add_project("till", folder, folder / ".git", START_MS)
+    outbox.record(3, till)
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.link(till)
+    until(synced(outbox, 3))
+    outbox.record(1, till)
+    until(synced(outbox, 4))
+    assert ways(outbox) == [("http", "ok"), ("live", "ok")]
+    assert streams.opened == 1, "it stays open"
+
+
+@pytest.mark.parametrize("wanted", ["one", "all"])
+def test_what_somebody_wants_tried_again_is_tried_at_once(
+    outbox: Outbox,
+    server: ScriptedServer,
+    streams: ScriptedStreams,
+    start: Callable[..., Running],
+    wanted: str,
+) -> None:
+    server.script.append(refuse_first("invalid", retryable=False))
+    (refused,) = outbox.record(1)
+    start()
+    until(lambda: outbox.statuses() == {"failed": 1})
+    until(lambda: streams.opened == 1)
+    if wanted == "one":
+        rows.retry(outbox.store, [refused])
+    else:
+        rows.retry_failed(outbox.store)
+    until(synced(outbox, 1))
+    assert streams.ids == []
+
+
+def test_what_was_asked_for_while_the_server_was_away_goes_when_it_is_back(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    server.script.append(refuse_first("invalid", retryable=False))
+    outbox.record(1)
+    start()
+    until(lambda: streams.opened == 1 and outbox.statuses() == {"failed": 1})
+    server.script.extend([says(problem(503, "not now"))] * 2)
+    with pytest.raises(Unavailable):
+        outbox.push(retry_failed=True)
+    until(synced(outbox, 1))
 
 
 def test_an_event_too_large_for_a_stream_is_uploaded(
