@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -417,6 +417,38 @@ def test_a_revoked_device_is_shut_out_at_its_next_batch_or_ping(
             assert closed(stream)[0] == StreamEnd.UNAUTHORIZED
         assert stored(offer) == 1
         assert not opens(offer)
+
+
+def log_out(offer: Offer) -> None:
+    bearer = {"Authorization": f"Bearer {offer.sender.token}"}
+    assert requests.post(f"{offer.server.url}/auth/logout", json={}, headers=bearer, timeout=30).ok
+
+
+def log_in_again(offer: Offer) -> None:
+    form = {"email": "bob@example.org", "password": build.PASSWORD, "deviceId": str(offer.sender.device)}
+    assert requests.post(f"{offer.server.url}/auth/login", json=form, timeout=30).ok
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("end", [revoke, log_out, log_in_again])
+def test_what_the_server_itself_ends_closes_an_idle_stream_at_once_and_no_other(
+    database_url: str, tmp_path: Path, end: Callable[[Offer], None]
+) -> None:
+    with offering(database_url, tmp_path / "data") as offer:  # whose pings take 20 s
+        other = another_device(offer)
+        with streaming(offer) as idle, streaming(offer) as too, streaming(offer, other) as others:
+            began = time.monotonic()
+            end(offer)
+            assert closed(idle)[0] == closed(too)[0] == StreamEnd.UNAUTHORIZED
+            assert time.monotonic() - began < 5
+            assert ask(others, 1, b"{}")["status"] == 400, "it goes on"
+
+
+def another_device(offer: Offer) -> str:
+    """A token of another PC of the same person."""
+    form = {"email": "bob@example.org", "password": build.PASSWORD, "deviceId": str(uuid4())}
+    token: str = requests.post(f"{offer.server.url}/auth/login", json=form, timeout=30).json()["token"]
+    return token
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
