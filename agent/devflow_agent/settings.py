@@ -17,6 +17,10 @@ MAX_INTERVAL_S: Final = 86_400
 MAX_ALERT_QUEUE: Final = 10_000_000
 MIN_ALERT_OFFLINE_S: Final = 60
 MAX_ALERT_OFFLINE_S: Final = 30 * 86_400
+ONLY_HTTP_PROXIES: Final = (
+    "and only those by http and https are supported:"
+    " name an HTTP proxy, or let the server's name pass by NO_PROXY"
+)
 
 
 class SyncMode(StrEnum):
@@ -161,6 +165,8 @@ def _proxy(value: object) -> None:
         raise Invalid(f"proxy: {example}, got {value!r}")
     try:
         parts = urlsplit(value)
+        if parts.scheme.lower().startswith("socks"):
+            raise Invalid(f"proxy: this is one by SOCKS, {ONLY_HTTP_PROXIES}")
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port is not None
     except ValueError:
         usable = False

@@ -260,12 +260,14 @@ def _handshake(
     """What was answered, and the connection if it was 101. Raise Offline if nothing was."""
     began = time.monotonic()
     connection = None
-    way = http.merge_environment_settings(url, {}, None, None, None)
     try:
+        way = http.merge_environment_settings(url, {}, None, None, None)
+        proxy = select_proxy(url, way["proxies"])
         connection = _Once(
             "ws" + url.removeprefix("http") + _PATH,
             ssl=_trusting(way["verify"]) if url.startswith("https:") else None,
-            proxy=select_proxy(url, way["proxies"]),
+            proxy=proxy,
+            proxy_ssl=_trusting(way["verify"]) if proxy and proxy.startswith("https:") else None,
             additional_headers={
                 wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
                 "Authorization": f"Bearer {token}",
