@@ -27,6 +27,7 @@ _COMPARED: Final = "sync_compared"
 Via = Literal["http", "live"]
 _PAUSE: Final = "sync_pause"
 _OLD_ONES: Final = "sync_old_ones"
+_NAMED_AT: Final = "sync_named_at"
 _ATTEMPT: Final = (
     "timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail,"
     " first_local_id, last_local_id, via"
@@ -104,6 +105,24 @@ def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
             (str(project_id), str(remote.project_id), remote.name),
         )
         _note_old_ones(connection)
+
+
+def rename(store: Store, projects: Sequence[wire.Project], now_ms: int) -> None:
+    """Call the linked ones of these by their names of now."""
+    with store.write() as connection:
+        connection.executemany(
+            "UPDATE sync_projects SET remote_name = ?1 WHERE remote_id = ?2 AND remote_name <> ?1",
+            [(project.name, str(project.project_id)) for project in projects],
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (_NAMED_AT, json.dumps(now_ms))
+        )
+
+
+def are_names_old(store: Store) -> bool:
+    """Whether anything was sent since the names of projects were asked for: who does nothing asks nothing."""
+    latest = attempts(store, 1)
+    return bool(latest) and latest[0].timestamp_ms > (store.setting(_NAMED_AT) or 0)
 
 
 def old_ones(store: Store) -> int:

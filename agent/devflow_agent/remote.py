@@ -181,6 +181,17 @@ class Remote:
         query = urlencode({"since": since, "limit": limit})
         return _decoded(self.checked(self._ask("GET", f"/sync/events?{query}")), wire.OwnEvents)
 
+    def shared_settings(self, known: str) -> wire.SharedSettings:
+        """What the person's PCs have in common, unless that is the version ``known``."""
+        answer = self._ask("GET", f"/sync/settings?{urlencode({'known': known})}")
+        return _decoded(self.checked(answer), wire.SharedSettings)
+
+    def change_settings(self, changes: wire.ChangeSettings) -> wire.SharedSettings:
+        """Tell changes of this PC; what holds then. Raise Invalid if this PC's clock is far ahead."""
+        return _decoded(
+            self.checked(self._ask("PUT", "/sync/settings", body=wire.encode(changes))), wire.SharedSettings
+        )
+
     def trace(self, name: wire.EventName) -> wire.Trace:
         """What the server has of this event; raise NotFound if it has none that is ours to know of."""
         path = f"/sync/events/{name.id}?timestamp={name.timestamp}"

@@ -21,7 +21,7 @@ import requests
 
 from devflow import wire
 from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, comparing, download, line, measures, network, outbox
+from devflow_agent import batches, comparing, download, line, measures, network, outbox, sharing
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt, Pause, Via, Waiting
@@ -91,6 +91,9 @@ def push(
                 lost = look_for_loss(store, remote, clock())
                 if lost:
                     sending.run()
+                _follow_names(store, remote, clock())
+                if Settings.load(store).sync_share_settings:
+                    _share(store, remote, clock())
                 if Settings.load(store).sync_download:
                     _fetch(store, remote)
                 return replace(sending.so_far, lost=lost)
@@ -124,6 +127,30 @@ def _fetch(store: Store, remote: Remote) -> None:
         download.fetch(store, remote)
     except (Offline, Invalid) as error:
         log.warning("could not fetch what other PCs sent, next try with the next push: %s", error)
+
+
+def _share(store: Store, remote: Remote, now_ms: int) -> None:
+    """What waited has been sent before, so that this fails is no failure of the push."""
+    this = sharing.This(f"{remote.server_id}/{remote.user_id}", store.device_id())
+    try:
+        taken = sharing.agree(store, remote, this, now_ms)
+    except (Offline, Invalid, TooLarge) as error:
+        log.warning("could not share settings, next try with the next push: %s", error)
+        sharing.note_trouble(store, str(error))
+        return
+    sharing.note_trouble(store, "")
+    if taken:
+        log.info("settings changed on another PC: %s", ", ".join(taken))
+
+
+def _follow_names(store: Store, remote: Remote, now_ms: int) -> None:
+    """Call linked projects as the server does now."""
+    if not outbox.are_names_old(store):
+        return
+    try:
+        outbox.rename(store, remote.projects(), now_ms)
+    except (Offline, Invalid, TooLarge) as error:
+        log.info("could not ask for the names of projects: %s", error)
 
 
 @contextmanager

@@ -396,6 +396,14 @@ def test_who_answers_pings_stays(offer: Offer) -> None:
         assert ask(stream, 1, good(offer))["status"] == 200
 
 
+def revoke_beside(offer: Offer) -> None:
+    """As another process of the server does it, of which this one hears nothing."""
+    database = Database(offer.server.database_url)
+    with database.writing() as session:
+        session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one().revoked_at = 1
+    database.close()
+
+
 def revoke(offer: Offer) -> None:
     address = f"{offer.server.url}/auth/devices/{offer.sender.device}/revoke"
     bearer = {"Authorization": f"Bearer {offer.sender.token}"}
@@ -404,14 +412,14 @@ def revoke(offer: Offer) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize("is_idle", [False, True])
-def test_a_revoked_device_is_shut_out_at_its_next_batch_or_ping(
+def test_a_device_that_another_process_revokes_is_shut_out_at_its_next_batch_or_ping(
     database_url: str, tmp_path: Path, is_idle: bool
 ) -> None:
     pinging = {"GUNICORN_CMD_ARGS": QUICK} if is_idle else {}
     with offering(database_url, tmp_path / "data", **pinging) as offer:
         with streaming(offer) as stream:
             assert ask(stream, 1, good(offer))["status"] == 200
-            revoke(offer)
+            revoke_beside(offer)
             if not is_idle:
                 assert ask(stream, 2, good(offer))["status"] == 401
             assert closed(stream)[0] == StreamEnd.UNAUTHORIZED
