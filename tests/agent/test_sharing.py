@@ -204,6 +204,36 @@ def test_a_change_that_a_restored_server_has_lost_is_told_again(
     assert server.settings["syncInterval"]["value"] == 60
 
 
+def test_an_older_change_in_its_place_does_not_hold(sharing_box: Outbox, server: ScriptedServer) -> None:
+    settings.keep(sharing_box.store, {"sync_interval_s": 60}, at_ms=7)
+    sharing_box.push()
+    chosen_on_lap(server, "syncInterval", 90, at_ms=6)
+    sharing_box.push()
+    assert Settings.load(sharing_box.store).sync_interval_s == 60
+    sharing_box.push()
+    assert server.settings["syncInterval"]["value"] == 60
+
+
+def test_what_is_changed_while_the_server_answers_stays_and_is_told_the_next_time(
+    sharing_box: Outbox, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen_on_lap(server, "syncInterval", 90, at_ms=6)
+    answer = server.answer
+
+    def meanwhile(seen: Seen) -> Answer | None:
+        if "/sync/settings" in seen.path:
+            settings.keep(sharing_box.store, {"sync_interval_s": 60}, at_ms=5)
+        return answer(seen)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "answer", meanwhile)
+        sharing_box.push()
+    assert Settings.load(sharing_box.store).sync_interval_s == 60
+    assert "sync_interval_s" not in sharing.chosen_elsewhere(sharing_box.store)
+    sharing_box.push()
+    assert told(server) == [{"key": "syncInterval", "value": 60, "changedAt": 7}]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
