@@ -96,6 +96,7 @@ class Act(StrEnum):
     PAIRING_STARTED = "device.pairing_started"
     PAIRING_APPROVED = "device.pairing_approved"
     PAIRING_DENIED = "device.pairing_denied"
+    SETTINGS_SHARED = "device.settings_shared"
     TOKENS_ISSUED = "device.tokens_issued"
     TOKENS_RENEWED = "device.tokens_renewed"
     TOKENS_ENDED = "device.tokens_ended"

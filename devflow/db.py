@@ -62,6 +62,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._turns = _Turns()
+        self.after_commit: Callable[[dict[Any, Any]], None] = lambda info: None
+        """Gets what a transaction left in ``Session.info``, once it is committed; must not raise."""
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             self._writer = _sqlite_engine(url, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
@@ -93,6 +95,7 @@ class Database:
         """One transaction, committed at the end of the block, rolled back if it raises."""
         with self._turn(), Session(self._writer) as session, session.begin():
             yield session
+        self.after_commit(session.info)
 
     def transact(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in a transaction, and again if another one that ran beside it made it fail."""

@@ -205,6 +205,20 @@ class Device(Base):
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class SharedSetting(Base):
+    """A setting of the person's PCs as it was changed last; ``value`` is JSON, ``device_id`` where."""
+
+    __tablename__ = "shared_settings"
+
+    person_id: Mapped[int] = mapped_column(
+        ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    key: Mapped[str] = mapped_column(String(20), primary_key=True)
+    value: Mapped[str] = mapped_column(String(40))
+    changed_at: Mapped[int] = mapped_column(BigInteger)
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id", ondelete="CASCADE"), index=True)
+
+
 class Grant(Base):
     """What one log-in gave a program: a family of refresh tokens, of which ``tokens.py`` says which are good.
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, receipts, wire
+from devflow import access, audit, receipts, shared_settings, wire
 from devflow.access import Action
 from devflow.accounts import people
 from devflow.accounts.devices import reported
@@ -185,6 +185,15 @@ class Membership(_Part, frozen=True):
     role: str
 
 
+class OwnSetting(_Part, frozen=True):
+    """What the PCs have in common, and where it was chosen."""
+
+    key: str
+    value: bool | int | float | str | None
+    changed_at: int
+    device: str
+
+
 class ReceiptPart(_Part, frozen=True):
     at: int
     act: str
@@ -206,6 +215,7 @@ class Account(_Part, frozen=True):
     authors: int
     has_second_factor: bool
     devices: list[OwnDevice]
+    settings: list[OwnSetting]
     sessions: list[OwnSession]
     memberships: list[Membership]
     receipts: list[ReceiptPart]
@@ -244,6 +254,10 @@ def _account(session: Session, vault: Vault, person: Person) -> Account:
                 revoked_at=device.revoked_at,
             )
             for device in devices
+        ],
+        settings=[
+            OwnSetting(key=one.key, value=one.value, changed_at=one.changed_at, device=one.device_name)
+            for one in shared_settings.read(session, person).settings or ()
         ],
         sessions=[
             OwnSession(id=row.public_id, browser=row.browser, created_at=row.created_at, seen_at=row.seen_at)

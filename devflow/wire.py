@@ -33,7 +33,9 @@ EPOCH_HEADER: Final = "DevFlow-Epoch"
 CLOCK_HEADER: Final = "Date"
 """On uploads and on their answers: the sender's own time (RFC 9110, 6.6.1), for ``clock_ahead``."""
 REPORT_HEADER: Final = "DevFlow-Sync"
-"""On uploads: how sync is doing on the PC, see ``Report``. Whoever does not know it ignores it."""
+"""On uploads: how sync is doing on the PC, see ``Report``. Whoever does not know it ignores it.
+
+A stream has it in its messages, as ``StreamBatch.report``."""
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
@@ -360,6 +362,83 @@ class Deletion(Struct, frozen=True, kw_only=True, rename="camel"):
     due_at: int
 
 
+class _Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", tag_field="key"):
+    """Base of a change of a setting that a person's PCs have in common.
+
+    ``changed_at`` is in Unix milliseconds UTC, 0 for long ago; the ``value`` None lets it be as it comes.
+    """
+
+    changed_at: Millis
+
+    @property
+    def key(self) -> str:
+        return str(self.__struct_config__.tag)
+
+
+class SyncInterval(_Change, frozen=True, tag="syncInterval"):
+    value: Annotated[int, Meta(ge=10, le=86_400)] | None
+
+
+class SyncModeChange(_Change, frozen=True, tag="syncMode"):
+    value: Literal["auto", "live", "batch"] | None
+
+
+class SyncOnStart(_Change, frozen=True, tag="syncOnStart"):
+    value: bool | None
+
+
+class SyncDownload(_Change, frozen=True, tag="syncDownload"):
+    value: bool | None
+
+
+class AlertQueue(_Change, frozen=True, tag="alertQueue"):
+    value: Annotated[int, Meta(ge=1, le=10_000_000)] | None
+
+
+class AlertFailureRate(_Change, frozen=True, tag="alertFailureRate"):
+    value: Annotated[float, Meta(gt=0, le=1)] | None
+
+
+class AlertOffline(_Change, frozen=True, tag="alertOffline"):
+    value: Annotated[int, Meta(ge=60, le=2_592_000)] | None
+
+
+SettingChange = (
+    SyncInterval | SyncModeChange | SyncOnStart | SyncDownload | AlertQueue | AlertFailureRate | AlertOffline
+)
+"""Nothing that would have another PC send more, or elsewhere, than was chosen on it."""
+SHARED_SETTINGS: Final = tuple(str(change.__struct_config__.tag) for change in SettingChange.__args__)
+
+
+class ChangeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``PUT /sync/settings``: what was changed on the PC that says so."""
+
+    settings: Annotated[list[SettingChange], Meta(max_length=100)]
+
+
+class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of ``GET /sync/settings``: the version that is known already."""
+
+    known: Annotated[str, Meta(max_length=64)] = ""
+
+
+class SharedSetting(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A value, and by which PC and when it was chosen. A newer server may know more keys."""
+
+    key: str
+    value: bool | int | float | str | None
+    changed_at: Millis
+    device_id: UUID
+    device_name: str
+
+
+class SharedSettings(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The winning changes, by key; ``settings`` is null if ``version`` is the one that was known."""
+
+    version: Annotated[str, Meta(max_length=64)]
+    settings: list[SharedSetting] | None
+
+
 class Project(Struct, frozen=True, kw_only=True, rename="camel"):
     project_id: UUID
     name: str
@@ -527,15 +606,19 @@ class Problem(Struct, frozen=True, kw_only=True):
     request_id: str | UnsetType = msgspec.field(name="requestId", default=UNSET)
 
 
-class StreamBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class StreamBatch(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
     """A batch as it goes over the stream; ``number`` is larger than that of the one before.
 
-    ``sent_at`` is the time on the PC's clock, as an upload says it in ``Date``; ``batch`` what is its body.
+    ``sent_at`` is the time on the PC's clock, as an upload says it in ``Date``; ``batch`` what is its body;
+    ``report`` what it says in ``REPORT_HEADER``, None in most messages: it has not changed much.
     """
 
     number: Annotated[int, Meta(ge=1, le=MAX_TIMESTAMP_MS)]
     sent_at: Millis
     batch: Raw
+    report: str | None = None
 
 
 class StreamAnswer(Struct, frozen=True, kw_only=True, rename="camel"):

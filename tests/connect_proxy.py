@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,26 @@ from typing import Any
 
 
 class ConnectProxy:
-    """``asked`` are the request lines that came; ``answers`` is what it says instead of serving."""
+    """``asked`` are the request lines that came; ``answers`` is what it says instead of serving.
 
-    def __init__(self, user: str = "", password: str = "", answers: tuple[int, str] | None = None) -> None:
+    With ``tls`` it is spoken to by TLS.
+    """
+
+    def __init__(
+        self,
+        user: str = "",
+        password: str = "",
+        answers: tuple[int, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.asked: list[str] = []
         self.let_through = 0
         self._wanted = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else None
         self._answers = answers
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
+        if tls is not None:
+            self._httpd.socket = tls.wrap_socket(self._httpd.socket, server_side=True)
 
     @property
     def address(self) -> str:
@@ -82,8 +94,13 @@ class ConnectProxy:
 
 def _pass_on(one: socket.socket, other: socket.socket) -> None:
     """Both ways, until either side is done or silent for long."""
-    while ready := select.select([one, other], [], [], 10)[0]:
+    while ready := _read_already(one, other) or select.select([one, other], [], [], 10)[0]:
         for side in ready:
             if not (data := side.recv(65_536)):
                 return
             (other if side is one else one).sendall(data)
+
+
+def _read_already(*sides: socket.socket) -> list[socket.socket]:
+    """Those with the rest of a record of TLS, of which the network knows nothing any more."""
+    return [side for side in sides if isinstance(side, ssl.SSLSocket) and side.pending()]

@@ -79,6 +79,8 @@ OUR_WORDS: Final = {
     "next_cells.grain": "a Grain",
     "next_calendar.timezone": "checked against the known zones at the start",
     "slices.dimension": "a Dimension",
+    "shared_settings.key": "one of wire.SHARED_SETTINGS",
+    "shared_settings.value": "JSON of a number, true, false, null or a mode, by the type of its key",
 }
 # Binary columns that hold text, sealed; the others hold none.
 SEALED: Final = frozenset({"people.email", "files.path", "events.data"})

@@ -37,14 +37,15 @@ def streaming(offer: Offer, token: str | None = None, **headers: str) -> Iterato
         yield connection
 
 
-def message(number: int, batch: bytes | str) -> bytes:
-    """A batch as it goes over the stream, whatever stands in it."""
+def message(number: int, batch: bytes | str, **more: Any) -> bytes:
+    """A batch as it goes over the stream, whatever stands in it and beside it."""
     content = batch.encode() if isinstance(batch, str) else batch
-    return b'{"number":%d,"sentAt":1,"batch":%s}' % (number, content)
+    beside = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in more.items())
+    return b'{"number":%d,"sentAt":1,"batch":%s%s}' % (number, content, beside.encode())
 
 
-def ask(connection: ClientConnection, number: int, batch: bytes | str) -> Any:
-    connection.send(message(number, batch), text=True)
+def ask(connection: ClientConnection, number: int, batch: bytes | str, **more: Any) -> Any:
+    connection.send(message(number, batch, **more), text=True)
     return json.loads(connection.recv(TIMEOUT_S))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from devflow.errors import Invalid
@@ -37,6 +37,7 @@ TABLE: Final = (
     Choice("syncMode", "sync_mode", "text", "auto, live (streams, tried without end) or batch (no streams)."),
     Choice("syncDownload", "sync_download", "switch", "Fetch what your other PCs sent after each sync."),
     Choice("syncOnStart", "sync_on_start", "switch", "Sync when `devflow watch` starts."),
+    Choice("shareSettings", "sync_share_settings", "switch", "Have them in common with your other PCs."),
     Choice(
         "proxy", "sync_proxy", "text", "The way to the server, such as http://proxy.example.org:3128.",
         variables=("HTTPS_PROXY", "https_proxy"),
@@ -54,11 +55,20 @@ TABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A value fit to be shown, and where it comes from: ``set``, ``default``, or a variable's name."""
+    """A value fit to be shown, and where it comes from: ``set``, ``default``, or a variable's name.
+
+    ``device`` is the other PC that it was chosen on, None for this one.
+    """
 
     choice: Choice
     value: Value
     source: str
+    device: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return self.source if self.device is None else f"{self.source} on {self.device}"
 
 
 def named(name: str) -> Choice:
@@ -106,15 +116,19 @@ def change(store: Store, values: Mapping[str, Value], forgotten: Sequence[str] =
     """Set fields and let others be as they come; raise Invalid, with nothing changed, for a wrong value."""
     if values:
         Settings.load(store).with_values(dict(values))
-        store.set_settings(**values)
-    if forgotten:
-        stored.forget(store, list(forgotten))
+    if values or forgotten:
+        stored.keep(store, values, forgotten)
 
 
 def seen(settings: Settings, store: Store) -> list[Seen]:
     """Every choice with its value, in the table's order. Passwords of proxies are left out."""
-    chosen = stored.are_set(store)
-    return [_seen(choice, settings, is_set=choice.field in chosen) for choice in TABLE]
+    from devflow_agent import sharing  # which reads the table
+
+    chosen, elsewhere = stored.are_set(store), sharing.chosen_elsewhere(store)
+    return [
+        replace(_seen(choice, settings, is_set=choice.field in chosen), device=elsewhere.get(choice.field))
+        for choice in TABLE
+    ]
 
 
 def _seen(choice: Choice, settings: Settings, *, is_set: bool) -> Seen:

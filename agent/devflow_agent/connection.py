@@ -16,6 +16,7 @@ from urllib.request import getproxies
 import requests
 from requests.utils import select_proxy, should_bypass_proxies
 
+from devflow_agent import settings
 from devflow_agent.settings import Settings
 from devflow_agent.store import Store
 
@@ -31,20 +32,33 @@ class Chosen:
     source: str | None
 
 
-def proxy_for(url: str, settings: Settings) -> Chosen:
+def proxy_for(url: str, chosen: Settings) -> Chosen:
     """The proxy to this address. ``NO_PROXY`` goes before both the setting and the variables."""
     if should_bypass_proxies(url, no_proxy=None):
         return Chosen(None, "NO_PROXY" if os.environ.get("NO_PROXY") or os.environ.get("no_proxy") else None)
-    if settings.sync_proxy is not None:
-        return Chosen(settings.sync_proxy, "sync_proxy")
-    found = select_proxy(url, getproxies())
-    return Chosen(found, None if found is None else f"{urlsplit(url).scheme.upper()}_PROXY")
+    if chosen.sync_proxy is not None:
+        return Chosen(chosen.sync_proxy, "sync_proxy")
+    scheme, named = urlsplit(url).scheme, getproxies()
+    found = select_proxy(url, named)
+    if found is None:
+        return Chosen(None, None)
+    # As requests reads it, and nobody else would.
+    address = found if "://" in found else f"http://{found}"
+    return Chosen(address, f"{(scheme if scheme in named else 'all').upper()}_PROXY")
 
 
-def authorities(settings: Settings) -> Chosen:
+def unspoken(proxy: Chosen) -> str | None:
+    """What to do about a proxy that is spoken to by anything but HTTP; None if it is one that will do."""
+    scheme = (proxy.value or "http://").partition("://")[0].lower()
+    if scheme in ("http", "https"):
+        return None
+    return f"{proxy.source} names a proxy by {scheme[:20]}, {settings.ONLY_HTTP_PROXIES}"
+
+
+def authorities(chosen: Settings) -> Chosen:
     """The file of trusted certificates; the value is None for those that come with the program."""
-    if settings.sync_ca_file is not None:
-        return Chosen(settings.sync_ca_file, "sync_ca_file")
+    if chosen.sync_ca_file is not None:
+        return Chosen(chosen.sync_ca_file, "sync_ca_file")
     for name in CA_VARIABLES:
         if found := os.environ.get(name):
             return Chosen(found, name)
@@ -69,11 +83,13 @@ class Connection(requests.Session):
     def merge_environment_settings(
         self, url: str | bytes | None, proxies: Any, stream: bool | None, verify: Any, cert: Any
     ) -> Any:
-        settings, address = self._settings(), url.decode() if isinstance(url, bytes) else url or ""
-        proxy = proxy_for(address, settings).value
+        chosen, address = self._settings(), url.decode() if isinstance(url, bytes) else url or ""
+        proxy = proxy_for(address, chosen)
+        if (why_not := unspoken(proxy)) is not None:
+            raise requests.exceptions.InvalidProxyURL(why_not)
         return {
-            "proxies": {} if proxy is None else {urlsplit(address).scheme: proxy},
+            "proxies": {} if proxy.value is None else {urlsplit(address).scheme: proxy.value},
             "stream": stream,
-            "verify": authorities(settings).value or True,
+            "verify": authorities(chosen).value or True,
             "cert": cert,
         }

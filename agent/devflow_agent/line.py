@@ -24,7 +24,9 @@ class _Line:
         self._is_cut = False
         self._changing = threading.Lock()
 
-    def opened(self, opened: socket.socket) -> None:
+    def opened(self, opened: Any) -> None:
+        while not isinstance(opened, socket.socket):  # of TLS within that to a proxy
+            opened = opened.socket
         with self._changing:
             if self._is_cut:
                 opened.close()

@@ -15,8 +15,8 @@ from typing import Final
 import requests
 
 from devflow.errors import Busy, DevflowError, Invalid, Offline, Unauthorized
+from devflow_agent import outbox, sync
 from devflow_agent import stream as streams
-from devflow_agent import sync
 from devflow_agent.config import Home, now_ms
 from devflow_agent.plain import counted
 from devflow_agent.remote import Remote, Timeouts, Unavailable
@@ -35,6 +35,14 @@ class Patience:
     tries: int = 3
     young_s: float = 60.0
     pause_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Uploaded:
+    """What an upload has found that began then: events up to a local id, and ``outbox.old_ones``."""
+
+    sequence: int
+    old_ones: int
 
 
 class Live:
@@ -71,7 +79,7 @@ class Live:
 
     def __call__(self) -> float | None:
         """Return in how many seconds to call again; None if the usual interval will do."""
-        before = self._store.sequence()
+        before = self._before()
         wait_s = self._push()
         if self._push.outcome == "busy":
             return BUSY_S
@@ -81,8 +89,11 @@ class Live:
             return min(pause_s, self._settings().sync_interval_s)
         return self._stream(before)
 
-    def _stream(self, before: int) -> float | None:
-        """Open a stream and use it until it ends; everything up to local id ``before`` was uploaded."""
+    def _before(self) -> _Uploaded:
+        return _Uploaded(self._store.sequence(), outbox.old_ones(self._store))
+
+    def _stream(self, uploaded: _Uploaded) -> float | None:
+        """Open a stream and use it until it ends."""
         began = None
         try:
             remote = Remote(self._home.credentials, self._http, self._timeouts)
@@ -90,8 +101,8 @@ class Live:
                 self._home, self._store, remote, self._http, self._clock, self._timeouts
             ) as stream:
                 began = self._monotonic()
-                stream.after = before
-                return self._use(stream, remote)
+                stream.after = uploaded.sequence
+                return self._use(stream, remote, uploaded)
         except Unauthorized:
             # An upload finds out whether another token will do, and says what is to be done if not.
             self._push()
@@ -103,13 +114,13 @@ class Live:
             self._failed(error, 0.0 if began is None else self._monotonic() - began)
             return 0.0  # what was on its way goes by an upload, at once
 
-    def _use(self, stream: Stream, remote: Remote) -> float | None:
+    def _use(self, stream: Stream, remote: Remote, uploaded: _Uploaded) -> float | None:
         """Return as ``__call__`` does, when the stream is to be closed."""
         if self._look_for_loss(remote):
             return 0.0
         due = self._monotonic() + self._settings().sync_interval_s
         while not self._is_over():
-            needs_upload = self._monotonic() >= due
+            needs_upload = self._monotonic() >= due or outbox.old_ones(self._store) != uploaded.old_ones
             try:
                 stream.carry(self._is_over)
             except NeedsUpload:
@@ -119,12 +130,13 @@ class Live:
             if stream.has_settled:
                 self._works()
             if needs_upload:
-                before = self._store.sequence()
+                before = self._before()
                 wait_s = self._push()
                 if self._push.outcome in ("later", "paused"):
                     return wait_s
                 if self._push.outcome == "sent":
-                    stream.after = max(stream.after, before)
+                    uploaded = before
+                    stream.after = max(stream.after, before.sequence)
                     due = self._monotonic() + self._settings().sync_interval_s
             stream.rest()
         return None

@@ -48,7 +48,7 @@ def measured(store: Store) -> Measures:
 
 
 def report(store: Store, sending: int) -> wire.Report:
-    """What the server is told with an upload of so many events. Nothing else of this PC is in it."""
+    """What the server is told with so many events on their way to it. Nothing else of this PC is in it."""
     found, settings = measured(store), Settings.load(store)
     return wire.Report(
         queue=max(found.queue_size - sending, 0),

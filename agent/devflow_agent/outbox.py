@@ -26,6 +26,8 @@ LONGEST_PAUSE_MS: Final = 3_600_000
 _COMPARED: Final = "sync_compared"
 Via = Literal["http", "live"]
 _PAUSE: Final = "sync_pause"
+_OLD_ONES: Final = "sync_old_ones"
+_NAMED_AT: Final = "sync_named_at"
 _ATTEMPT: Final = (
     "timestamp AS timestamp_ms, sent, synced, failed, bytes, latency_ms, outcome, detail,"
     " first_local_id, last_local_id, via"
@@ -101,6 +103,33 @@ def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
             " remote_id = excluded.remote_id, remote_name = excluded.remote_name",
             (str(project_id), str(remote.project_id), remote.name),
         )
+        _note_old_ones(connection)
+
+
+def rename(store: Store, projects: Sequence[wire.Project], now_ms: int) -> None:
+    """Call the linked ones of these by their names of now."""
+    with store.write() as connection:
+        connection.executemany(
+            "UPDATE sync_projects SET remote_name = ?1 WHERE remote_id = ?2 AND remote_name <> ?1",
+            [(project.name, str(project.project_id)) for project in projects],
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (_NAMED_AT, json.dumps(now_ms))
+        )
+
+
+def are_names_old(store: Store) -> bool:
+    """Whether anything was sent since the names of projects were asked for: who does nothing asks nothing."""
+    latest = attempts(store, 1)
+    return bool(latest) and latest[0].timestamp_ms > (store.setting(_NAMED_AT) or 0)
+
+
+def old_ones(store: Store) -> int:
+    """Another number each time that events recorded long ago begin to wait, because somebody wanted it.
+
+    A stream passes over the events that are older than itself; by this it knows of these.
+    """
+    return store.setting(_OLD_ONES) or 0
 
 
 def report_to(store: Store, server_id: UUID) -> None:
@@ -251,7 +280,10 @@ def forget(store: Store) -> None:
 def retry_failed(store: Store) -> int:
     """Let what the server refused for good wait to be sent again; return how many that were."""
     with store.write() as connection:
-        return _reopen(connection, "'failed'")
+        moved = _reopen(connection, "'failed'")
+        if moved:
+            _note_old_ones(connection)
+    return moved
 
 
 def retry(store: Store, event_ids: Sequence[UUID]) -> None:
@@ -267,6 +299,7 @@ def retry(store: Store, event_ids: Sequence[UUID]) -> None:
             )
             count(connection, row["project_id"], "failed", -1)
             count(connection, row["project_id"], "pending", 1)
+        _note_old_ones(connection)
 
 
 def record(store: Store, event_id: UUID) -> Record | None:
@@ -350,6 +383,14 @@ def attempts_with(store: Store, local_id: int, limit: int) -> list[Attempt]:
             (local_id, local_id, limit),
         )
         return [*map(Attempt._make, rows)]
+
+
+def _note_old_ones(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO settings (key, value) VALUES (?, '1')"
+        " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+        (_OLD_ONES,),
+    )
 
 
 def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.util.ssltransport import SSLTransport
 
 from devflow import wire
 from devflow.errors import DevflowError, Invalid, Offline, TooLarge, Unauthorized
@@ -32,6 +33,7 @@ from devflow_agent.store import Store
 
 TIMEOUT_S: Final = 10.0
 SOON_EXPIRED_DAYS: Final = 14
+_EXAMPLE: Final = "http://proxy.example.org:3128"
 
 
 class State(StrEnum):
@@ -173,10 +175,12 @@ class _Way:
         self.proxy = connection.proxy_for(self.server.server_url, Settings.load(self.store))
         if self.proxy.value is None:
             return "none" if self.proxy.source is None else f"none, by {self.proxy.source}"
+        if (why_not := connection.unspoken(self.proxy)) is not None:
+            raise _Failed(why_not, f"set {self.proxy.source} to an address like {_EXAMPLE}", Kind.INVALID)
         try:
             return f"{without_password(self.proxy.value)} (from {self.proxy.source})"
         except ValueError as error:
-            step = f"set {self.proxy.source} to an address like http://proxy.example.org:3128"
+            step = f"set {self.proxy.source} to an address like {_EXAMPLE}"
             raise _Failed(f"the proxy's address cannot be read: {error}", step, Kind.INVALID) from error
 
     def resolve(self) -> str:
@@ -211,7 +215,7 @@ class _Way:
             step = f"set {chosen.source} to a file of certificates in PEM form"
             raise _Failed(f"{chosen.value}: {error}", step, Kind.INVALID) from error
         try:
-            with self._tunnel() as raw, context.wrap_socket(raw, server_hostname=self.url.hostname) as secure:
+            with self._tunnel(context) as tunnel, _secured(tunnel, context, self.url.hostname) as secure:
                 return _handshake(secure, self.now_ms)
         except ssl.SSLCertVerificationError as error:
             raise _Failed(error.verify_message, _certificate_step(error)) from error
@@ -231,20 +235,31 @@ class _Way:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
-    def _tunnel(self) -> socket.socket:
-        host, port = self._first
+    def _tunnel(self, context: ssl.SSLContext) -> socket.socket:
+        """A connection to the server, through the proxy if there is one."""
+        way = socket.create_connection(self._first, self.timeouts.connect_s)
         if self.proxy.value is None:
-            return socket.create_connection((host, port), self.timeouts.connect_s)
-        proxy = urlsplit(self.proxy.value)
-        headers = {}
-        if proxy.username is not None:
-            who = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-            headers["Proxy-Authorization"] = f"Basic {b64encode(who.encode()).decode()}"
-        # A proxy that is spoken to by TLS is tried by the step "identity", which goes as an upload goes.
-        tunnel = http.client.HTTPConnection(host, port, timeout=self.timeouts.connect_s)
-        tunnel.set_tunnel(self.url.hostname or "", self.url.port or 443, headers)
-        tunnel.connect()
-        return tunnel.sock
+            return way
+        try:
+            proxy = urlsplit(self.proxy.value)
+            if proxy.scheme == "https":
+                way = self._proxy_secured(way, context)
+            _ask_for_tunnel(way, proxy, f"{self.url.hostname}:{self.url.port or 443}")
+        except BaseException:
+            way.close()
+            raise
+        return way
+
+    def _proxy_secured(self, way: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+        try:
+            return context.wrap_socket(way, server_hostname=self._first[0])
+        except ssl.SSLCertVerificationError as error:
+            says = f"the proxy's certificate, not the server's: {error.verify_message}"
+            raise _Failed(says, _proxy_certificate_step(error, self.proxy)) from error
+        except ssl.SSLError as error:
+            says = f"the proxy does not speak TLS: {error.reason or error}"
+            step = f"set {self.proxy.source} to http://..., if the proxy is one without"
+            raise _Failed(says, step, Kind.INVALID) from error
 
     def identify(self) -> str:
         try:
@@ -303,7 +318,32 @@ class _Way:
         return f"an upload without an event took {answer.latency_ms:,} ms"
 
 
-def _handshake(secure: ssl.SSLSocket, now_ms: int) -> str:
+def _ask_for_tunnel(way: socket.socket, proxy: SplitResult, to: str) -> None:
+    """Raise OSError with the proxy's answer if it is no."""
+    said = [f"CONNECT {to} HTTP/1.1", f"Host: {to}"]
+    if proxy.username is not None:
+        who = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        said.append(f"Proxy-Authorization: Basic {b64encode(who.encode()).decode()}")
+    way.sendall("\r\n".join([*said, "", ""]).encode())
+    # Nobody speaks behind the proxy's answer before we do, so no byte of the server's is lost here.
+    with http.client.HTTPResponse(way, method="CONNECT") as answer:
+        try:
+            answer.begin()
+        except http.client.HTTPException as error:
+            raise OSError(f"the proxy did not answer as one: {error or type(error).__name__}") from error
+        if answer.status != 200:
+            raise OSError(f"the proxy refused the tunnel: {answer.status} {answer.reason}")
+
+
+def _secured(
+    tunnel: socket.socket, context: ssl.SSLContext, host: str | None
+) -> ssl.SSLSocket | SSLTransport:
+    if isinstance(tunnel, ssl.SSLSocket):
+        return SSLTransport(tunnel, context, server_hostname=host)
+    return context.wrap_socket(tunnel, server_hostname=host)
+
+
+def _handshake(secure: ssl.SSLSocket | SSLTransport, now_ms: int) -> str:
     certificate: dict[str, Any] = dict(secure.getpeercert() or {})
     ends = ssl.cert_time_to_seconds(certificate["notAfter"])
     days = int((ends - now_ms / 1000) // 86_400)
@@ -333,6 +373,16 @@ def _certificate_step(error: ssl.SSLCertVerificationError) -> str:
             return "`devflow sync init URL` by a name that the certificate is for"
         case _:
             return "ask the server's operator"
+
+
+def _proxy_certificate_step(error: ssl.SSLCertVerificationError, proxy: Chosen) -> str:
+    match error.verify_code:
+        case 18 | 19 | 20 | 21:
+            return "`devflow sync configure --ca-file FILE` with the proxy's authority beside the server's"
+        case 62 | 64:
+            return f"set {proxy.source} to a name that the proxy's certificate is for"
+        case _:
+            return "ask who runs the proxy"
 
 
 def _tunnel_step(error: OSError, proxy: Chosen) -> str:

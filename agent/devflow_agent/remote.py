@@ -83,11 +83,23 @@ def identify(http: requests.Session, url: str) -> UUID:
         ) from None
 
 
+def meet(http: requests.Session, server: Credentials, timeouts: Timeouts | None = None) -> Answer:
+    """Raise Offline unless it is the enrolled server that answers; nothing secret goes out for it."""
+    answer = exchange(http, "GET", f"{server.server_url}/sync/projects", timeouts=timeouts)
+    try:
+        checked(answer, server.server_id, expected=401)
+    except (Invalid, TooLarge, Unauthorized) as error:  # whatever it means, it is said of no event
+        raise Offline(f"the server answered {answer.status} to who asked its name: {error}") from error
+    return answer
+
+
 def login(http: requests.Session, server: Credentials, form: wire.Login) -> wire.Tokens:
     """Raise Unauthorized if the server does not know this e-mail and password, CodeNeeded if it wants a code.
 
-    Unavailable, with the server's words, if it was guessed too often.
+    Unavailable, with the server's words, if it was guessed too often; Offline, with the password
+    not sent, if somebody else answers in the server's place.
     """
+    meet(http, server)
     answer = exchange(http, "POST", f"{server.server_url}/auth/login", body=wire.encode(form))
     if answer.status == 429 and answer.server == str(server.server_id):
         raise Unavailable(_problem(answer), retry_after_s(answer.retry_after, datetime.now(UTC)))
@@ -123,6 +135,7 @@ class Remote:
         credentials.checked_url(self._server.server_url, insecure_http=self._server.insecure_http)
         self._account = self._server.signed_in()
         self._epoch: UUID | None = None
+        self._has_met = False
 
     @property
     def account(self) -> Account:
@@ -142,12 +155,14 @@ class Remote:
         return self._epoch
 
     def meet(self) -> None:
-        """Raise Offline unless it is the enrolled server that answers; no token and no event goes out."""
-        answer = exchange(
-            self._http, "GET", f"{self._server.server_url}/sync/projects", timeouts=self._timeouts
-        )
-        self.checked(answer, expected=401)
-        self._note_epoch(answer)
+        """Once: whoever answers at the server's address afterwards is believed to be the same.
+
+        Raise Offline unless it is the enrolled server; nothing secret goes out for it.
+        """
+        if self._has_met:
+            return
+        self._note_epoch(meet(self._http, self._server, self._timeouts))
+        self._has_met = True
 
     def projects(self) -> list[wire.Project]:
         return _decoded(self.checked(self._ask("GET", "/sync/projects")), wire.Projects).projects
@@ -169,6 +184,17 @@ class Remote:
         """Up to ``limit`` events that the person's other PCs sent, from the cursor on; "" is the start."""
         query = urlencode({"since": since, "limit": limit})
         return _decoded(self.checked(self._ask("GET", f"/sync/events?{query}")), wire.OwnEvents)
+
+    def shared_settings(self, known: str) -> wire.SharedSettings:
+        """What the person's PCs have in common, unless that is the version ``known``."""
+        answer = self._ask("GET", f"/sync/settings?{urlencode({'known': known})}")
+        return _decoded(self.checked(answer), wire.SharedSettings)
+
+    def change_settings(self, changes: wire.ChangeSettings) -> wire.SharedSettings:
+        """Tell changes of this PC; what holds then. Raise Invalid if this PC's clock is far ahead."""
+        return _decoded(
+            self.checked(self._ask("PUT", "/sync/settings", body=wire.encode(changes))), wire.SharedSettings
+        )
 
     def trace(self, name: wire.EventName) -> wire.Trace:
         """What the server has of this event; raise NotFound if it has none that is ours to know of."""
@@ -232,7 +258,12 @@ class Remote:
         return self.ask(once)
 
     def ask(self, once: Callable[[str, str], Answer]) -> Answer:
-        """What ``once`` is answered, given the address and a token; asked again with a renewed one."""
+        """What ``once`` is answered, given the address and a token; asked again with a renewed one.
+
+        Before the first token goes out the server is met: one that was set up anew at this address, a
+        login page or a proxy gets none. Raise Offline then, with ``once`` not called.
+        """
+        self.meet()
         answer = once(self._server.server_url, self._account.token)
         # Twice: the tokens that another process has put in the file may be old by now, too.
         for _ in range(2):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 
 from devflow import wire
 from devflow.errors import Invalid
+from devflow_agent.config import now_ms
 from devflow_agent.store import Store
 
 MIN_INTERVAL_S: Final = 10
@@ -17,6 +21,15 @@ MAX_INTERVAL_S: Final = 86_400
 MAX_ALERT_QUEUE: Final = 10_000_000
 MIN_ALERT_OFFLINE_S: Final = 60
 MAX_ALERT_OFFLINE_S: Final = 30 * 86_400
+ONLY_HTTP_PROXIES: Final = (
+    "and only those by http and https are supported:"
+    " name an HTTP proxy, or let the server's name pass by NO_PROXY"
+)
+SHARES: Final = "sync_share_settings"
+SHARED: Final = "sync_shared"
+"""In the store: what ``sharing`` knows of changes, here and elsewhere."""
+CHANGED_AT: Final = "sync_changed_at"
+"""In the store: by field, when it was changed on this PC and ``sharing`` did not take it up yet."""
 
 
 class SyncMode(StrEnum):
@@ -44,6 +57,8 @@ class Settings:
     """Whether what the person's other PCs sent is fetched after each push."""
     sync_on_start: bool = True
     """Whether the daemon sends as soon as it starts, or one interval later."""
+    sync_share_settings: bool = False
+    """Whether the person's other PCs that share theirs have these settings too, and this PC theirs."""
     sync_proxy: str | None = None
     """Instead of what HTTPS_PROXY says."""
     sync_ca_file: str | None = None
@@ -62,6 +77,7 @@ class Settings:
         _mode(self.sync_mode)
         _boolean("download", self.sync_download)
         _boolean("on start", self.sync_on_start)
+        _boolean("share settings", self.sync_share_settings)
         _proxy(self.sync_proxy)
         _ca_file(self.sync_ca_file)
         _whole_number("alert at a queue of", self.alert_queue_size, 1, MAX_ALERT_QUEUE, " events")
@@ -115,7 +131,7 @@ class Settings:
         before = asdict(Settings.load(store))
         now = asdict(self)
         del now["author_keys"]
-        store.set_settings(**{name: value for name, value in now.items() if value != before[name]})
+        keep(store, {name: value for name, value in now.items() if value != before[name]})
 
 
 def are_set(store: Store) -> frozenset[str]:
@@ -123,10 +139,35 @@ def are_set(store: Store) -> frozenset[str]:
     return frozenset(store.settings()) & {field.name for field in fields(Settings)}
 
 
-def forget(store: Store, names: list[str]) -> None:
-    """Let these fields be as they come again."""
+def keep(
+    store: Store, values: Mapping[str, Any], forgotten: Sequence[str] = (), *, at_ms: int | None = None
+) -> None:
+    """Store these fields, and let others be as they come, all or none; they are checked already.
+
+    ``at_ms`` is when somebody chose so, on this PC's clock; now if it is None. Where settings are shared
+    the last change wins.
+    """
+    at_ms = now_ms() if at_ms is None else at_ms
     with store.write() as connection:
-        connection.executemany("DELETE FROM settings WHERE key = ?", [(name,) for name in names])
+        was_shared = _get(connection, SHARES) is True
+        for name, value in values.items():
+            _set(connection, name, value)
+        connection.executemany("DELETE FROM settings WHERE key = ?", [(name,) for name in forgotten])
+        is_shared = _get(connection, SHARES) is True
+        if was_shared != is_shared:  # what was chosen while nothing was shared has no place in the order
+            connection.execute("DELETE FROM settings WHERE key IN (?, ?)", (SHARED, CHANGED_AT))
+        if is_shared:
+            noted = _get(connection, CHANGED_AT) or {}
+            _set(connection, CHANGED_AT, noted | dict.fromkeys([*values, *forgotten], at_ms))
+
+
+def _get(connection: sqlite3.Connection, key: str) -> Any:
+    row = connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+    return None if row is None else json.loads(row["value"])
+
+
+def _set(connection: sqlite3.Connection, key: str, value: Any) -> None:
+    connection.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (key, json.dumps(value)))
 
 
 def _boolean(name: str, value: object) -> None:
@@ -161,6 +202,8 @@ def _proxy(value: object) -> None:
         raise Invalid(f"proxy: {example}, got {value!r}")
     try:
         parts = urlsplit(value)
+        if parts.scheme.lower().startswith("socks"):
+            raise Invalid(f"proxy: this is one by SOCKS, {ONLY_HTTP_PROXIES}")
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port is not None
     except ValueError:
         usable = False

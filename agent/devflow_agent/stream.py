@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, reconnect
 
 from devflow import wire
 from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, outbox
+from devflow_agent import batches, measures, outbox
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home
 from devflow_agent.outbox import Attempt, Waiting
@@ -37,12 +37,14 @@ MOST_EVENTS: Final = 100
 POLL_S: Final = 0.2
 """So often the store is asked for new events, which takes it some 50 microseconds."""
 PING_S: Final = 20.0
+REPORT_S: Final = 60.0
+"""So often at most a batch says how sync is doing, for which 100 attempts are looked at."""
 CLOSE_S: Final = 0.3
 """For the server to say goodbye too; then the connection is cut."""
 _PATH: Final = "/sync/stream"
 _OPEN: Final = 101
 _UPGRADE_REQUIRED: Final = 426
-_FRAME_BYTES: Final = 128  # more than what stands around a batch in its message
+_FRAME_BYTES: Final = 256  # more than what stands around a batch in its message
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +83,7 @@ class Stream:
         self._device_id = store.device_id()
         self._on_their_way: dict[int, _Sent] = {}
         self._number = 0
+        self._reported: tuple[float, int] | None = None  # when, and how many were told to wait then
         self.after = store.sequence()
         """Events up to this local id are none of ours: an upload has sent them, or has seen them refused."""
         self.has_settled = False
@@ -140,12 +143,34 @@ class Stream:
     def _send_part(self, part: list[Sendable], body: bytes) -> None:
         self._number += 1
         attempt = self._sending.begun(part, len(body), "live")
-        batch = wire.StreamBatch(number=self._number, sent_at=attempt.timestamp_ms, batch=msgspec.Raw(body))
         self._on_their_way[self._number] = _Sent(part, attempt, time.monotonic())
+        batch = wire.StreamBatch(
+            number=self._number,
+            sent_at=attempt.timestamp_ms,
+            batch=msgspec.Raw(body),
+            report=self._report(),
+        )
         # From now on it is not sent again here, whatever becomes of it.
         self.after = part[-1].event.local_id
         with _ended():
             self._connection.send(wire.encode(batch), text=True)
+
+    def _report(self) -> str | None:
+        """What the server is told with a batch that has just joined those on their way; mostly nothing.
+
+        That nothing waits any more is told as soon as it is so: the number told before could stand there
+        until somebody works on this PC again.
+        """
+        now_s = time.monotonic()
+        at_s, waiting = self._reported or (now_s - REPORT_S, 0)
+        is_due = now_s - at_s >= REPORT_S
+        if not is_due and not waiting:
+            return None
+        report = measures.report(self._store, sum(len(sent.part) for sent in self._on_their_way.values()))
+        if not is_due and report.queue:
+            return None
+        self._reported = (now_s if is_due else at_s, report.queue or 0)
+        return wire.report_header(report)
 
     def _receive(self) -> bool:
         """Settle by an answer, if one comes; return False if its batch has to be uploaded in parts."""
@@ -235,12 +260,14 @@ def _handshake(
     """What was answered, and the connection if it was 101. Raise Offline if nothing was."""
     began = time.monotonic()
     connection = None
-    way = http.merge_environment_settings(url, {}, None, None, None)
     try:
+        way = http.merge_environment_settings(url, {}, None, None, None)
+        proxy = select_proxy(url, way["proxies"])
         connection = _Once(
             "ws" + url.removeprefix("http") + _PATH,
             ssl=_trusting(way["verify"]) if url.startswith("https:") else None,
-            proxy=select_proxy(url, way["proxies"]),
+            proxy=proxy,
+            proxy_ssl=_trusting(way["verify"]) if proxy and proxy.startswith("https:") else None,
             additional_headers={
                 wire.PROTOCOL_HEADER: str(wire.PROTOCOL),
                 "Authorization": f"Bearer {token}",

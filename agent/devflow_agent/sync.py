@@ -22,7 +22,7 @@ import requests
 
 from devflow import wire
 from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, comparing, download, line, measures, network, outbox
+from devflow_agent import batches, comparing, download, line, measures, network, outbox, sharing
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt, Pause, Via, Waiting
@@ -92,6 +92,9 @@ def push(
                 lost = look_for_loss(store, remote, clock())
                 if lost:
                     sending.run()
+                _follow_names(store, remote, clock())
+                if Settings.load(store).sync_share_settings:
+                    _share(store, remote, clock())
                 if Settings.load(store).sync_download:
                     _fetch(store, remote)
                 return replace(sending.so_far, lost=lost)
@@ -127,6 +130,30 @@ def _fetch(store: Store, remote: Remote) -> None:
         log.warning("could not fetch what other PCs sent, next try with the next push: %s", error)
 
 
+def _share(store: Store, remote: Remote, now_ms: int) -> None:
+    """What waited has been sent before, so that this fails is no failure of the push."""
+    this = sharing.This(f"{remote.server_id}/{remote.user_id}", store.device_id())
+    try:
+        taken = sharing.agree(store, remote, this, now_ms)
+    except (Offline, Invalid, TooLarge) as error:
+        log.warning("could not share settings, next try with the next push: %s", error)
+        sharing.note_trouble(store, str(error))
+        return
+    sharing.note_trouble(store, "")
+    if taken:
+        log.info("settings changed on another PC: %s", ", ".join(taken))
+
+
+def _follow_names(store: Store, remote: Remote, now_ms: int) -> None:
+    """Call linked projects as the server does now."""
+    if not outbox.are_names_old(store):
+        return
+    try:
+        outbox.rename(store, remote.projects(), now_ms)
+    except (Offline, Invalid, TooLarge) as error:
+        log.info("could not ask for the names of projects: %s", error)
+
+
 @contextmanager
 def one_sender(lock: Path) -> Iterator[None]:
     """Hold the sender's lock; raise Busy if another process does."""
@@ -154,7 +181,7 @@ class Sending:
         self._device_id = store.device_id()
         self._so_far = Pushed()
         self._clock_skew_ms = outbox.clock_skew_ms(store)
-        self._has_met = False
+        self._has_begun = False
 
     @property
     def so_far(self) -> Pushed:
@@ -204,10 +231,10 @@ class Sending:
         return self.settled(part, attempt, lambda: self._upload(body, attempt.timestamp_ms, report))
 
     def _upload(self, body: bytes, now_ms: int, report: wire.Report) -> Answer:
-        if not self._has_met:
+        if not self._has_begun:
             self._remote.meet()
             comparing.begin(self._store, self._remote.epoch, now_ms)
-            self._has_met = True
+            self._has_begun = True
         return self._remote.upload(body, now_ms, report)
 
     def begun(self, part: Sequence[Sendable], size_bytes: int, via: Via) -> Attempt:

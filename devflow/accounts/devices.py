@@ -33,9 +33,10 @@ class Trouble(StrEnum):
 
 
 def note(device: Device, said: str | None, now_ms: int) -> None:
-    """Keep what a PC said of its sync with an upload. The caller commits.
+    """Keep what a PC said of its sync with a batch. The caller commits.
 
-    Who says nothing - an older agent, a test of the way here - leaves what was said before, with its time.
+    Who says nothing - most batches of a stream, a test of the way here - leaves what was said before,
+    with its time.
     """
     if said is None:
         return
@@ -53,7 +54,7 @@ def troubles(device: Device, now_ms: int) -> list[Trouble]:
     report = reported(device)
     if report is None or device.reported_at is None or device.revoked_at is not None:
         return []
-    # Events that come over a stream bring no report.
+    # Most events that come over a stream bring no report.
     heard_at = max(device.reported_at, device.last_seen_at or 0)
     patience_ms = max(SILENCE_MS, 2_000 * (report.interval or 0))
     found = {

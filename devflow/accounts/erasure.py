@@ -33,6 +33,7 @@ from devflow.models import (
     RefreshToken,
     Role,
     SecondFactor,
+    SharedSetting,
     TeamMember,
 )
 
@@ -161,6 +162,7 @@ def _erase_access(session: Session, person: Person) -> None:
         TeamMember,
         ProjectMember,
         DeletionRequest,
+        SharedSetting,
     )
     for kind in own:
         session.execute(delete(kind).where(kind.person_id == person.id))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from devflow import access, audit, db, wire
 from devflow.access import Action
-from devflow.accounts import passwords, sessions
+from devflow.accounts import passwords, sessions, tokens
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
 from devflow.db import Lock
@@ -82,6 +82,7 @@ def change_password(
     person.password_hash = password_hash
     if end_programs:
         person.token_version += 1
+        tokens.note_end(session, person.public_id)
     session.flush()
     renewed = sessions.keep_only(session, by, token)
     audit.record(session, by, Act.PASSWORD_CHANGED, person.public_id, programs_ended=end_programs)

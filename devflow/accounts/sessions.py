@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from devflow import audit, crypto
 from devflow.access import Action, NotYours
-from devflow.accounts import browsers
+from devflow.accounts import browsers, tokens
 from devflow.audit import Act, Actor
 from devflow.errors import NotFound
 from devflow.models import BrowserSession, Person
@@ -140,6 +140,7 @@ def _drop_others(session: Session, by: Actor, token: str) -> int:
 def end_all(session: Session, person: Person) -> None:
     """End every session and grant of the person, by moving what stands in all of them. The caller commits."""
     person.token_version += 1
+    tokens.note_end(session, person.public_id)
     session.execute(delete(BrowserSession).where(BrowserSession.person_id == person.id))
 
 

@@ -27,6 +27,8 @@ from devflow.models import Device, Grant, Person, RefreshToken
 TOKEN_LIFETIME_MS: Final = 7 * 86_400_000
 REFRESH_LIFETIME_MS: Final = 90 * 86_400_000
 ISSUER: Final = "devflow"
+ENDED: Final = "devflow_ended"
+"""In ``Session.info``: the public ids of devices and people whose tokens a transaction has ended."""
 _KEPT: Final = 500
 """Tokens whose signature was seen to be good."""
 _REQUIRED: Final = ["exp", "iat", "sub", "aud", "iss", "ver", "grant", "num", "par"]
@@ -113,6 +115,7 @@ def renew(session: Session, by: Actor, refresh_token: str, audience: UUID) -> wi
         _saw(grant, row.number, row.parent)
         return _next(session, by, grant, person, device, audience)
     grant.ended_at = by.now_ms
+    note_end(session, _id_of(device))
     audit.record(session, by, Act.TOKEN_REUSED, _id_of(device), is_refused=True)
     return None
 
@@ -120,6 +123,7 @@ def renew(session: Session, by: Actor, refresh_token: str, audience: UUID) -> wi
 def end(session: Session, by: Actor, bearer: Bearer) -> None:
     """Log out: no token of the grant is good any more. The caller commits."""
     session.execute(update(Grant).where(Grant.id == bearer.grant.id).values(ended_at=by.now_ms))
+    note_end(session, _id_of(bearer.device))
     audit.record(session, by, Act.TOKENS_ENDED, _id_of(bearer.device))
 
 
@@ -128,6 +132,13 @@ def end_all_of(session: Session, device: Device, now_ms: int) -> None:
     session.execute(
         update(Grant).where(Grant.device_id == device.id, Grant.ended_at.is_(None)).values(ended_at=now_ms)
     )
+    note_end(session, device.public_id)
+
+
+def note_end(session: Session, whose: UUID | None) -> None:
+    """Say to ``Database.after_commit`` that tokens of this device or person have ended; None is nobody's."""
+    if whose is not None:
+        session.info.setdefault(ENDED, set()).add(whose)
 
 
 def holder(session: Session, claims: dict[str, Any], now_ms: int) -> Bearer:

@@ -11,6 +11,7 @@ import math
 import os
 import select
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from ssl import SSLSocket
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -105,6 +106,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._heard, self._rung = os.pipe()
+        weakref.finalize(self, os.close, self._heard)  # once the last of them has heard it
         self.has_rung = False
 
     def ring(self) -> None:
@@ -117,16 +119,21 @@ class Bell:
 
 
 class WebSocket:
-    """The server's end; it is closed when the ``bell`` rings."""
+    """The server's end. ``bells`` gives what wakes it next, and None when it has to be closed."""
 
     def __init__(
-        self, connection: Any, max_bytes: int, bell: Bell, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        connection: Any,
+        max_bytes: int,
+        bells: Callable[[], Bell | None],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = connection
-        self._bell = bell
+        self._bells = bells
+        self._bell: Bell | None = None
         self._waiting = select.poll()  # not select(), which knows no more than 1,024 files
         self._waiting.register(connection, select.POLLIN)
-        self._waiting.register(bell, select.POLLIN)
         self._frames = Protocol(Side.SERVER, max_size=max_bytes, logger=_SILENT)
         self._monotonic = monotonic
         self._ping_at = monotonic() + PING_S
@@ -138,7 +145,10 @@ class WebSocket:
         return self._frames.state is State.OPEN
 
     def messages(self) -> Iterator[bytes | None]:
-        """Each message, as UTF-8; None each ``PING_S``. Ends with the connection, raises Gone if it broke."""
+        """Each message, as UTF-8; None each ``PING_S``, and when a bell has rung, at the start above all.
+
+        Ends with the connection, raises Gone if it broke.
+        """
         while self.is_open():
             for frame in self._frames.events_received():
                 message = self._taken(cast(Frame, frame))
@@ -146,17 +156,29 @@ class WebSocket:
                     yield message
                 if not self.is_open():
                     return
-                if self._bell.has_rung:
+                if self._bells() is None:
                     break
             self._flush()
-            if self._bell.has_rung:
-                self.close(StreamEnd.STOPPING, "the server is stopping")
-                return
-            if self._monotonic() >= self._ping_at:
+            if self._bell is None or self._bell.has_rung:
+                if not self._hears_another():
+                    self.close(StreamEnd.STOPPING, "the server is stopping")
+                    return
+                yield None
+            elif self._monotonic() >= self._ping_at:
                 self._ping()
                 yield None
-            self._fill()
+            else:
+                self._fill()
         self._flush()
+
+    def _hears_another(self) -> bool:
+        if self._bell is not None:
+            self._waiting.unregister(self._bell)
+        self._bell = self._bells()
+        if self._bell is None:
+            return False
+        self._waiting.register(self._bell, select.POLLIN)
+        return True
 
     def send(self, message: bytes) -> None:
         """Raise Gone if the other side does not take it."""
@@ -194,7 +216,7 @@ class WebSocket:
         self._flush()
 
     def _fill(self) -> None:
-        """Wait for bytes until it is time to ping, or the bell rings."""
+        """Wait for bytes until it is time to ping, or a bell rings."""
         if not self._is_ready():
             return
         self._socket.settimeout(READ_S)
@@ -215,7 +237,7 @@ class WebSocket:
             return True
         wait_s = max(self._ping_at - self._monotonic(), 0.0)
         ready = self._waiting.poll(math.ceil(wait_s * 1_000))
-        return any(handle == self._socket.fileno() for handle, _ in ready) and not self._bell.has_rung
+        return any(handle == self._socket.fileno() for handle, _ in ready)
 
     def _flush(self) -> None:
         self._socket.settimeout(SEND_S)

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ class ScriptedServer:
         self.devices: list[dict[str, Any]] = []
         self.stream: Callable[[socket.socket, Seen], None] | None = None  # has the connection then
         self.state = "whole"  # of what it has stored
+        self.settings: dict[str, dict[str, Any]] = {}  # in common, by key
+        self.device_id = str(uuid4())  # of the one PC that changes them by request
         self._signed_in = 0
         self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._httpd.daemon_threads = True
@@ -161,6 +164,12 @@ class ScriptedServer:
                 return trace(self, path)
             case "GET", "/sync/projects":
                 return answer_json(200, {"projects": self.projects})
+            case "GET", path if path.startswith("/sync/settings?known="):
+                return shared(self, known=path.partition("=")[2])
+            case "PUT", "/sync/settings":
+                own = {"deviceId": self.device_id, "deviceName": "this one"}
+                self.settings.update({one["key"]: own | one for one in seen.json["settings"]})
+                return shared(self)
             case "GET", "/auth/devices":
                 return answer_json(200, {"devices": self.devices})
             case "POST", "/auth/logout":
@@ -286,6 +295,14 @@ def trace(server: ScriptedServer, path: str) -> Answer:
     return answer_json(
         200, {**told, "state": server.state, "counted": "you", "receivedAt": event["timestamp"] + 1, "seq": 1}
     )
+
+
+def shared(server: ScriptedServer, known: str = "") -> Answer:
+    """Every change has won; those that name no PC were made on one called "lap"."""
+    lap = {"deviceId": "ffffffff-0000-4000-8000-000000000000", "deviceName": "lap"}
+    told = [lap | one for _, one in sorted(server.settings.items())]
+    version = f"{zlib.crc32(json.dumps(told).encode()):x}"
+    return answer_json(200, {"version": version, "settings": None if version == known else told})
 
 
 def refusal(seen: Seen, event_id: str, code: str, *, retryable: bool) -> dict[str, Any]:

@@ -107,7 +107,8 @@ class ScriptedStreams:
         """Play for a batch; return whether the stream goes on."""
         asked = json.loads(bytes(data))
         body = json.dumps(asked["batch"]).encode()
-        seen = Seen("POST", "/sync/stream", {}, body, len(data))
+        reported = {"DevFlow-Sync": asked["report"]} if "report" in asked else {}
+        seen = Seen("POST", "/sync/stream", reported, body, len(data))
         self.batches.append(seen)
         answer = (self.script.popleft() if self.script else self.always)(self.server, seen)
         if answer is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -19,15 +20,18 @@ from devflow.errors import Invalid, Offline
 from devflow_agent import connection, credentials, probing
 from devflow_agent.config import now_ms
 from devflow_agent.connection import Connection
+from devflow_agent.live import Live
 from devflow_agent.probing import Check, State
 from devflow_agent.settings import Settings
 from devflow_agent.sync import Pushed, push
 from tests import certificates
 from tests.agent.outbox import Outbox
-from tests.agent.scripted_server import Answer, ScriptedServer, Seen, problem
+from tests.agent.scripted_server import Answer, ScriptedServer, Seen, problem, wait_for
+from tests.agent.scripted_stream import ScriptedStreams
 from tests.certificates import Files
 from tests.cli import Cli
 from tests.connect_proxy import ConnectProxy
+from tests.visitor import within
 
 STEPS = [
     *("set-up", "proxy", "name", "connection", "tls", "identity", "protocol", "clock", "credentials"),
@@ -309,6 +313,115 @@ def test_a_proxy_that_wants_a_password_says_so(lasting: ExitStack, tmp_path: Pat
         sent(box)
     assert box.server.seen == []
     assert box.statuses() == {"pending": 1}
+
+
+def test_a_proxy_that_is_spoken_to_by_tls_is_passed(lasting: ExitStack, tmp_path: Path) -> None:
+    files = certificates.make(tmp_path / "tls")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    proxy = lasting.enter_context(ConnectProxy("ada", "secret", tls=spoken(files)).running())
+    box.store.set_settings(sync_proxy=f"https://ada:secret@{proxy.address}")
+    found = probed(box)
+    assert only(found, State.FAILED) == []
+    assert found["tls"].says.startswith("TLSv1.3, signed by a test's authority")
+    box.record(1)
+    assert sent(box) == Pushed(synced=1)
+    streams = ScriptedStreams(box.server)
+    stop = threading.Event()
+    with Connection.of(box.store) as session:
+        live = Live(box.home, box.store, session, lambda _: None, stop)
+        thread = threading.Thread(target=live)
+        thread.start()
+        assert within(10, lambda: streams.opened == 1)
+        box.record(1)
+        assert within(10, lambda: box.statuses() == {"synced": 2})
+        stop.set()
+        thread.join()
+    assert len(streams.ids) == 1
+    assert proxy.let_through >= 3
+    assert {line.split()[0] for line in proxy.asked} == {"CONNECT"}
+
+
+def test_switching_it_off_cuts_an_upload_off_through_such_a_proxy(lasting: ExitStack, tmp_path: Path) -> None:
+    files = certificates.make(tmp_path / "tls")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    proxy = lasting.enter_context(ConnectProxy(tls=spoken(files)).running())
+    box.store.set_settings(sync_proxy=f"https://{proxy.address}")
+    box.record(1)
+    release = threading.Event()
+    lasting.callback(release.set)
+
+    def switched_off(server: ScriptedServer, seen: Seen) -> Answer:
+        box.store.set_settings(sync_enabled=False)
+        return wait_for(release)(server, seen) or Answer(500)
+
+    box.server.script.append(switched_off)
+    assert sent(box) == Pushed()
+    assert not release.is_set(), "nobody waited for the answer"
+
+
+def test_a_proxys_own_certificate_is_told_from_the_servers(lasting: ExitStack, tmp_path: Path) -> None:
+    files, others = certificates.make(tmp_path / "tls"), certificates.make(tmp_path / "others")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    proxy = lasting.enter_context(ConnectProxy(tls=spoken(others)).running())
+    box.store.set_settings(sync_proxy=f"https://{proxy.address}")
+    found = probed(box)
+    assert only(found, State.FAILED) == ["tls"]
+    assert found["tls"].says.startswith("the proxy's certificate, not the server's: ")
+    assert "the proxy's authority" in found["tls"].next_step
+    box.store.set_settings(sync_ca_file=str(others.authority))
+    found = probed(box)
+    assert "proxy" not in found["tls"].says, "now it is the server's"
+    assert box.server.seen == []
+
+
+def test_a_plain_proxy_that_is_named_as_one_by_tls_is_told(lasting: ExitStack, tmp_path: Path) -> None:
+    files = certificates.make(tmp_path / "tls")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    proxy = lasting.enter_context(ConnectProxy().running())
+    box.store.set_settings(sync_proxy=f"https://{proxy.address}")
+    found = probed(box)
+    assert only(found, State.FAILED) == ["tls"]
+    assert "the proxy does not speak TLS" in found["tls"].says
+    assert "set sync_proxy to http://" in found["tls"].next_step
+    assert box.server.seen == []
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4"])
+def test_a_proxy_by_socks_is_refused_in_words_and_loses_nothing(
+    lasting: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, scheme: str
+) -> None:
+    files = certificates.make(tmp_path / "tls")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    box.record(1)
+    monkeypatch.setenv(name, f"{scheme}://ada:s3cret@127.0.0.1:1080")
+    found = probed(box)
+    assert only(found, State.FAILED) == ["proxy"]
+    assert found["proxy"].says.startswith(f"{name} names a proxy by {scheme.lower()}, and only those by http")
+    with pytest.raises(Offline, match="only those by http and https are supported") as refused:
+        sent(box)
+    assert "s3cret" not in str(refused.value) + found["proxy"].says
+    assert box.statuses() == {"pending": 1}
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert sent(box) == Pushed(synced=1)
+
+
+def test_a_proxy_by_socks_is_no_setting() -> None:
+    with pytest.raises(Invalid, match="one by SOCKS, and only those by http") as refused:
+        Settings(sync_proxy="socks5://ada:s3cret@127.0.0.1:1080")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_variable_may_name_a_proxy_without_http(
+    lasting: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = certificates.make(tmp_path / "tls")
+    box = secured(lasting, tmp_path, spoken(files), files.authority)
+    proxy = lasting.enter_context(ConnectProxy().running())
+    monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+    assert only(probed(box), State.FAILED) == []
+    box.record(1)
+    assert sent(box) == Pushed(synced=1)
 
 
 @pytest.mark.parametrize("answers", [(302, "https://login.example.org/"), (403, ""), (502, "")])

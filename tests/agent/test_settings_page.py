@@ -190,8 +190,8 @@ def test_settings_are_read_and_written_one_by_one(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "home", tmp_path)
     assert cli.ok("config", "get", "syncInterval") == "300\n"
     assert cli.ok("config", "set", "syncInterval", "60") == "syncInterval is 60 (set)\n"
-    assert cli.json("config", "get", "syncInterval") == {"value": 60, "from": "set"}
-    assert cli.json("config")["syncInterval"] == {"value": 60, "from": "set"}
+    assert cli.json("config", "get", "syncInterval") == {"value": 60, "from": "set", "device": None}
+    assert cli.json("config")["syncInterval"] == {"value": 60, "from": "set", "device": None}
     assert cli.json("config") == cli.json("sync", "configure")
     assert cli.ok("config", "set", "syncOnStart", "false") == "syncOnStart is false (set)\n"
     assert cli.ok("config", "get", "proxy") == "-\n"

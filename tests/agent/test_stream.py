@@ -18,11 +18,11 @@ from devflow.errors import Invalid
 from devflow_agent import credentials, stream
 from devflow_agent import outbox as rows
 from devflow_agent.live import Live, Patience
-from devflow_agent.remote import Timeouts
+from devflow_agent.remote import Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.sync import Backoff, one_sender
 from tests.agent import scripted_stream
-from tests.agent.outbox import Outbox
+from tests.agent.outbox import START_MS, Outbox
 from tests.agent.scripted_server import (
     Answer,
     Play,
@@ -161,6 +161,44 @@ def test_an_event_goes_over_a_stream_with_the_bytes_of_an_upload(
     assert streams.batches[0].json["deviceId"] == str(outbox.store.device_id())
 
 
+def reports(streams: ScriptedStreams) -> list[wire.Report | None]:
+    """What each batch said of how sync is doing."""
+    said = [batch.headers.get(wire.REPORT_HEADER) for batch in streams.batches]
+    return [None if one is None else wire.read_report(one) for one in said]
+
+
+def test_how_sync_is_doing_is_told_with_a_batch_once_a_minute(
+    outbox: Outbox, streams: ScriptedStreams, start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.store.set_settings(sync_interval_s=30)
+    start()
+    until(lambda: streams.opened == 1)
+    for number in range(1, 4):
+        outbox.record(1)
+        until(synced(outbox, number))
+    monkeypatch.setattr(stream, "REPORT_S", 0)
+    outbox.record(1)
+    until(synced(outbox, 4))
+    first, *between, last = reports(streams)
+    assert first == wire.Report(queue=0, interval=30, batch=1_000, start=1), "nothing was sent before"
+    assert between == [None, None]
+    assert last is not None and (last.queue, last.success) == (0, 1_000) and last.latency is not None
+
+
+def test_that_nothing_waits_any_more_is_told_before_the_minute_is_over(
+    outbox: Outbox, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.record_long(7)  # two go into a message
+    until(synced(outbox, 7))
+    outbox.record(1)
+    until(synced(outbox, 8))
+    assert [len(batch.ids) for batch in streams.batches] == [2, 2, 2, 1, 1]
+    told = [None if report is None else report.queue for report in reports(streams)]
+    assert told == [5, None, None, 0, None]
+
+
 def test_what_has_piled_up_is_uploaded_first(
     outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
 ) -> None:
@@ -243,6 +281,56 @@ def test_a_batch_that_is_refused_as_a_whole_is_uploaded_in_halves(
     outbox.record(2)
     until(lambda: outbox.statuses() == {"failed": 1, "synced": 1})
     assert [len(upload.ids) for upload in server.uploads] == halves
+
+
+def test_old_events_of_a_project_that_is_linked_go_at_once(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    folder = outbox.home.path / "till"
+    till = outbox.store.add_project("till", folder, folder / ".git", START_MS)
+    outbox.record(3, till)
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.link(till)
+    until(synced(outbox, 3))
+    outbox.record(1, till)
+    until(synced(outbox, 4))
+    assert ways(outbox) == [("http", "ok"), ("live", "ok")]
+    assert streams.opened == 1, "it stays open"
+
+
+@pytest.mark.parametrize("wanted", ["one", "all"])
+def test_what_somebody_wants_tried_again_is_tried_at_once(
+    outbox: Outbox,
+    server: ScriptedServer,
+    streams: ScriptedStreams,
+    start: Callable[..., Running],
+    wanted: str,
+) -> None:
+    server.script.append(refuse_first("invalid", retryable=False))
+    (refused,) = outbox.record(1)
+    start()
+    until(lambda: outbox.statuses() == {"failed": 1})
+    until(lambda: streams.opened == 1)
+    if wanted == "one":
+        rows.retry(outbox.store, [refused])
+    else:
+        rows.retry_failed(outbox.store)
+    until(synced(outbox, 1))
+    assert streams.ids == []
+
+
+def test_what_was_asked_for_while_the_server_was_away_goes_when_it_is_back(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    server.script.append(refuse_first("invalid", retryable=False))
+    outbox.record(1)
+    start()
+    until(lambda: streams.opened == 1 and outbox.statuses() == {"failed": 1})
+    server.script.extend([says(problem(503, "not now"))] * 2)
+    with pytest.raises(Unavailable):
+        outbox.push(retry_failed=True)
+    until(synced(outbox, 1))
 
 
 def test_an_event_too_large_for_a_stream_is_uploaded(
@@ -401,6 +489,47 @@ def test_on_a_stream_to_another_server_nothing_is_sent(
     assert server.name == own
 
 
+IN_ITS_PLACE: dict[str, Callable[[ScriptedServer], Answer]] = {
+    "another server": lambda _: problem(401, "this token is not valid"),
+    "another server that lets everybody in": lambda _: answer_json(200, {"projects": []}),
+    "a login page": lambda _: Answer(200, b"<html>Welcome!</html>", server=None),
+    "a proxy that redirects": lambda server: Answer(
+        302, b"", {"Location": f"{server.url}/sync/stream"}, server=None
+    ),
+    "a gateway without the server": lambda _: Answer(502, b"<h1>Bad gateway</h1>", server=None),
+}
+
+
+@pytest.mark.parametrize("name", IN_ITS_PLACE)
+def test_whoever_stands_in_the_servers_place_gets_no_token_by_a_stream(
+    outbox: Outbox,
+    server: ScriptedServer,
+    streams: ScriptedStreams,
+    start: Callable[..., Running],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = threading.Semaphore(0)
+
+    def stranger(_seen: Seen) -> Answer:
+        asked.release()
+        return IN_ITS_PLACE[name](server)
+
+    with monkeypatch.context() as patched:
+        if name.startswith("another server"):
+            server.calls_itself = str(uuid4())
+        patched.setattr(server, "answer", stranger)
+        running = start()
+        for _ in range(2 * HELD.tries):  # also when streams have failed so often that uploads are tried
+            assert asked.acquire(timeout=DEADLINE_S)
+        running.end()
+    assert streams.tried == 0
+    assert all("Authorization" not in seen.headers and not seen.body for seen in server.seen)
+    server.calls_itself = None
+    start()
+    until(lambda: streams.opened == 1)
+
+
 def test_an_expired_token_is_renewed_at_the_handshake(
     outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
 ) -> None:
@@ -409,7 +538,8 @@ def test_an_expired_token_is_renewed_at_the_handshake(
     until(lambda: streams.opened == 1)
     outbox.record(1)
     until(synced(outbox, 1))
-    assert [seen.path for seen in server.seen] == ["/sync/stream", "/auth/refresh", "/sync/stream"]
+    asked = [seen.path for seen in server.seen]
+    assert asked == ["/sync/projects", "/sync/stream", "/auth/refresh", "/sync/stream"]
     account = credentials.enrolled(outbox.home.credentials).account
     assert account is not None and account.token == server.token
 

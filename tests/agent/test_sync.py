@@ -28,12 +28,14 @@ from devflow_agent import batches, credentials, remote, sync
 from devflow_agent.analyse.sync_state import sync_state
 from devflow_agent.cli import show
 from devflow_agent.config import now_ms
+from devflow_agent.enrolment import sign_in
 from devflow_agent.outbox import attempts
 from devflow_agent.remote import Timeouts, Unavailable
 from devflow_agent.settings import Settings
 from devflow_agent.sync import Backoff, PeriodicPush, Pushed
 from tests.agent.outbox import Outbox
 from tests.agent.scripted_server import (
+    PASSWORD,
     Answer,
     Play,
     ScriptedServer,
@@ -376,6 +378,41 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_ids(outbox: Outbox, serv
     first, second = server.uploads
     assert first.ids == second.ids == [str(event_id) for event_id in ids]
     assert outbox.statuses() == {"synced": 3}
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 413])
+def test_a_server_that_does_not_say_who_it_is_as_agreed_settles_nothing(
+    outbox: Outbox, server: ScriptedServer, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.record(2)
+    monkeypatch.setattr(server, "answer", lambda _seen: problem(status, "no"))
+    with pytest.raises(Offline):
+        outbox.push()
+    assert outbox.statuses() == {"pending": 2}
+    assert all("Authorization" not in seen.headers for seen in server.seen)
+
+
+def test_a_server_in_the_place_of_ours_learns_no_password(outbox: Outbox, server: ScriptedServer) -> None:
+    server.calls_itself = str(uuid4())
+    with requests.Session() as http, pytest.raises(Offline, match="if it was set up anew"):
+        sign_in(outbox.home, outbox.store, http, "ada@example.org", PASSWORD)
+    assert [(seen.path, seen.body) for seen in server.seen] == [("/sync/projects", b"")]
+
+
+@pytest.mark.parametrize("ask", ["projects", "devices", "log_out"])
+def test_no_question_brings_the_token_to_a_server_in_the_place_of_ours(
+    outbox: Outbox, server: ScriptedServer, ask: str
+) -> None:
+    server.calls_itself = str(uuid4())
+    with requests.Session() as http:
+        asking = remote.Remote(outbox.home.credentials, http)
+        with pytest.raises(Offline, match="if it was set up anew"):
+            getattr(asking, ask)()
+        assert all("Authorization" not in seen.headers for seen in server.seen)
+        server.calls_itself = None
+        asking.projects()
+        asking.projects()
+    assert [seen.headers.get("Authorization") is None for seen in server.seen] == [True, True, False, False]
 
 
 def test_a_redirect_is_not_followed(outbox: Outbox, server: ScriptedServer) -> None:

@@ -343,13 +343,19 @@ def test_a_question_out_of_range_is_one_line_and_exit_code_2(cli: Cli, arguments
 def test_values_are_listed_with_where_each_comes_from(cli: Cli) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         cli.env.pop(name, None)
-    assert cli.json("sync", "configure", "--interval", "60")["syncInterval"] == {"value": 60, "from": "set"}
+    done = cli.json("sync", "configure", "--interval", "60")
+    assert done["syncInterval"] == {
+        "value": 60,
+        "from": "set",
+        "device": None,
+    }
     cli.env["HTTPS_PROXY"] = "http://ada:secret@proxy.example.org:3128"
     found = cli.json("sync", "configure")
-    assert found["syncInterval"] == {"value": 60, "from": "set"}
-    assert found["batchSize"] == {"value": 1_000, "from": "default"}
-    assert found["proxy"] == {"value": "http://***@proxy.example.org:3128", "from": "HTTPS_PROXY"}
-    assert found["caFile"] == {"value": None, "from": "default"}
+    assert found["syncInterval"] == {"value": 60, "from": "set", "device": None}
+    assert found["batchSize"] == {"value": 1_000, "from": "default", "device": None}
+    shown = "http://***@proxy.example.org:3128"
+    assert found["proxy"] == {"value": shown, "from": "HTTPS_PROXY", "device": None}
+    assert found["caFile"] == {"value": None, "from": "default", "device": None}
     assert found.keys() == {choice.name for choice in choices.TABLE}
     done = cli.json(
         "sync",
@@ -360,9 +366,9 @@ def test_values_are_listed_with_where_each_comes_from(cli: Cli) -> None:
         "--default",
         "syncInterval",
     )
-    assert done["syncOnStart"] == {"value": False, "from": "set"}
-    assert done["proxy"] == {"value": "http://other.example.org:80", "from": "set"}
-    assert done["syncInterval"] == {"value": 300, "from": "default"}
+    assert done["syncOnStart"] == {"value": False, "from": "set", "device": None}
+    assert done["proxy"] == {"value": "http://other.example.org:80", "from": "set", "device": None}
+    assert done["syncInterval"] == {"value": 300, "from": "default", "device": None}
     assert "secret" not in cli.ok("sync", "configure")
 
 
@@ -375,7 +381,7 @@ def test_values_are_listed_with_where_each_comes_from(cli: Cli) -> None:
         ("--alert-failure-rate", "1.5", "above 0 and at most 1"),
         ("--alert-queue", "0", "expected a whole number from 1"),
         ("--alert-offline", "1", "expected a whole number from 60"),
-        ("--proxy", "socks5://localhost:1080", "expected an address like http://proxy"),
+        ("--proxy", "socks5://localhost:1080", "this is one by SOCKS"),
         ("--proxy", "http://ada:secret@", "expected an address like http://proxy"),
         ("--proxy", "http://[::1", "expected an address like http://proxy"),
         ("--proxy", "", "expected an address like http://proxy"),

@@ -35,6 +35,7 @@ from devflow.models import (
     RefreshToken,
     Role,
     SecondFactor,
+    SharedSetting,
     Slice,
     TeamMember,
 )
@@ -264,6 +265,11 @@ def leave_traces(world: World, ada: Member, eve: Member) -> None:
                  created_by=eve.id, created_at=NOW_MS, expires_at=NOW_MS)
         )  # fmt: skip
         session.get_one(Device, eve.device).name = "pc of " + NAME
+        session.add(
+            SharedSetting(
+                person_id=eve.id, key="syncInterval", value="60", changed_at=NOW_MS, device_id=eve.device
+            )
+        )
 
 
 def test_nothing_that_lets_in_or_names_the_person_is_left(world: World) -> None:
@@ -290,6 +296,7 @@ def test_nothing_that_lets_in_or_names_the_person_is_left(world: World) -> None:
             TeamMember,
             ProjectMember,
             DeletionRequest,
+            SharedSetting,
         ):
             assert session.scalar(select(func.count()).select_from(kind).filter_by(person_id=eve.id)) == 0
         assert session.scalar(select(func.count()).select_from(Pairing)) == 0

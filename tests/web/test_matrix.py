@@ -110,6 +110,8 @@ DOORS: Final[dict[str, Door]] = {
     "GET /sync/projects/<uuid:project_id>/digests": Door(RED, BLUE),
     "POST /sync/projects/<uuid:project_id>/missing": Door(RED, BLUE),
     "PUT /sync/authors": OWN,
+    "GET /sync/settings": OWN,
+    "PUT /sync/settings": OWN,
     "POST /sync/events": OWN,
     "GET /sync/events": OWN,
     "GET /sync/events/<uuid:event_id>": OWN,
@@ -171,6 +173,7 @@ QUERIES: Final = {
 }
 JSON_BODIES: Final[dict[str, Any]] = {
     "PUT /sync/authors": {"authors": ["ab" * 16]},
+    "PUT /sync/settings": {"settings": [{"key": "syncOnStart", "value": False, "changedAt": 0}]},
 }
 
 

@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from werkzeug.exceptions import ServiceUnavailable
 
 from devflow import wire
+from devflow.accounts import devices
 from devflow.db import Database
 from devflow.errors import Invalid, Limited
 from devflow.models import Device, Event
@@ -138,6 +139,61 @@ def test_the_clock_of_a_pc_is_noted_as_from_an_upload(offer: Offer) -> None:
         device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
         assert device.clock_skew_ms is not None and device.clock_skew_ms < -86_400_000
     database.close()
+
+
+def reported(offer: Offer) -> wire.Report | None:
+    """What the owner is shown that the PC said last."""
+    database = Database(offer.server.database_url)
+    with database.reading() as session:
+        device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
+        said = devices.reported(device)
+    database.close()
+    return said
+
+
+def test_how_sync_is_doing_comes_with_a_batch_as_with_an_upload(offer: Offer) -> None:
+    said = "queue=12, success=987, latency=45, interval=300, batch=500, start=0"
+    known = wire.Report(queue=12, success=987, latency=45, interval=300, batch=500, start=0)
+    with streaming(offer) as stream:
+        assert ask(stream, 1, good(offer), report=said)["status"] == 200
+        assert reported(offer) == known
+        assert ask(stream, 2, good(offer))["status"] == 200
+        assert ask(stream, 3, good(offer), report=None)["status"] == 200
+        assert reported(offer) == known, "who says nothing changes nothing"
+
+
+HOSTILE_REPORTS: Final = {
+    "of another shape": "what?",
+    "empty": "",
+    "long": "queue=1," * 5_000,
+    "with a header behind it": "queue=1\r\nAuthorization: Bearer x\r\n\r\n",
+    "with what no header takes": "queue=\u0661\u0662, \U0001f4a3, \x00",
+    "out of bounds": "queue=-1, success=1001, latency=1e9, interval=0, batch=9999, start=7",
+    "huge": "queue=" + "9" * 60_000,
+    "as markup": "queue=<script>alert(1)</script>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_REPORTS)
+def test_whatever_stands_in_a_report_refuses_no_event_and_is_kept_as_numbers_alone(
+    offer: Offer, name: str
+) -> None:
+    before = stored(offer)
+    with streaming(offer) as stream:
+        ask(stream, 1, good(offer), report="queue=3")
+        assert ask(stream, 2, good(offer), report=HOSTILE_REPORTS[name])["status"] == 200
+        assert ask(stream, 3, good(offer))["status"] == 200, "the stream goes on"
+    assert stored(offer) == before + 3
+    assert reported(offer) in (None, wire.Report(queue=1)), "of a number in front the rest may be cut off"
+
+
+@pytest.mark.parametrize("report", [7, True, ["queue=1"], {"queue": 1}, "\ud800"])
+def test_a_report_that_is_no_text_is_no_message(offer: Offer, report: Any) -> None:
+    before = stored(offer)
+    with streaming(offer) as stream:
+        stream.send(message(1, good(offer), report=report), text=True)
+        assert closed(stream)[0] == StreamEnd.NOT_JSON
+    assert stored(offer) == before
 
 
 def test_pace_is_one_for_both_ways(sqlite_template: Path, tmp_path: Path) -> None:
@@ -340,6 +396,14 @@ def test_who_answers_pings_stays(offer: Offer) -> None:
         assert ask(stream, 1, good(offer))["status"] == 200
 
 
+def revoke_beside(offer: Offer) -> None:
+    """As another process of the server does it, of which this one hears nothing."""
+    database = Database(offer.server.database_url)
+    with database.writing() as session:
+        session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one().revoked_at = 1
+    database.close()
+
+
 def revoke(offer: Offer) -> None:
     address = f"{offer.server.url}/auth/devices/{offer.sender.device}/revoke"
     bearer = {"Authorization": f"Bearer {offer.sender.token}"}
@@ -348,19 +412,51 @@ def revoke(offer: Offer) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize("is_idle", [False, True])
-def test_a_revoked_device_is_shut_out_at_its_next_batch_or_ping(
+def test_a_device_that_another_process_revokes_is_shut_out_at_its_next_batch_or_ping(
     database_url: str, tmp_path: Path, is_idle: bool
 ) -> None:
     pinging = {"GUNICORN_CMD_ARGS": QUICK} if is_idle else {}
     with offering(database_url, tmp_path / "data", **pinging) as offer:
         with streaming(offer) as stream:
             assert ask(stream, 1, good(offer))["status"] == 200
-            revoke(offer)
+            revoke_beside(offer)
             if not is_idle:
                 assert ask(stream, 2, good(offer))["status"] == 401
             assert closed(stream)[0] == StreamEnd.UNAUTHORIZED
         assert stored(offer) == 1
         assert not opens(offer)
+
+
+def log_out(offer: Offer) -> None:
+    bearer = {"Authorization": f"Bearer {offer.sender.token}"}
+    assert requests.post(f"{offer.server.url}/auth/logout", json={}, headers=bearer, timeout=30).ok
+
+
+def log_in_again(offer: Offer) -> None:
+    form = {"email": "bob@example.org", "password": build.PASSWORD, "deviceId": str(offer.sender.device)}
+    assert requests.post(f"{offer.server.url}/auth/login", json=form, timeout=30).ok
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("end", [revoke, log_out, log_in_again])
+def test_what_the_server_itself_ends_closes_an_idle_stream_at_once_and_no_other(
+    database_url: str, tmp_path: Path, end: Callable[[Offer], None]
+) -> None:
+    with offering(database_url, tmp_path / "data") as offer:  # whose pings take 20 s
+        other = another_device(offer)
+        with streaming(offer) as idle, streaming(offer) as too, streaming(offer, other) as others:
+            began = time.monotonic()
+            end(offer)
+            assert closed(idle)[0] == closed(too)[0] == StreamEnd.UNAUTHORIZED
+            assert time.monotonic() - began < 5
+            assert ask(others, 1, b"{}")["status"] == 400, "it goes on"
+
+
+def another_device(offer: Offer) -> str:
+    """A token of another PC of the same person."""
+    form = {"email": "bob@example.org", "password": build.PASSWORD, "deviceId": str(uuid4())}
+    token: str = requests.post(f"{offer.server.url}/auth/login", json=form, timeout=30).json()["token"]
+    return token
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -223,6 +223,9 @@ DEEDS: Final[dict[str, Deed]] = {
     "POST /pair/deny": Deed(Act.PAIRING_DENIED, "sue", prepared=a_waiting_pc),
     # Programs
     "PUT /sync/authors": Deed(Act.AUTHORS_TOLD, "sue", {"authors": ["ab" * 16]}),
+    "PUT /sync/settings": Deed(
+        Act.SETTINGS_SHARED, "sue", {"settings": [{"key": "syncMode", "value": "batch", "changedAt": 1}]}
+    ),
     "POST /auth/logout": Deed(Act.TOKENS_ENDED, "sue"),
     "POST /auth/devices/<uuid:device_id>/revoke": Deed(Act.DEVICE_REVOKED, "sue"),
     "POST /account/deletion": Deed(Act.DELETION_ASKED, "sue", {"password": build.PASSWORD}),

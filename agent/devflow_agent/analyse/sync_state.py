@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from devflow.errors import Invalid
-from devflow_agent import alerts, credentials, network, outbox
+from devflow_agent import alerts, credentials, network, outbox, sharing
 from devflow_agent.alerts import Alert
 from devflow_agent.config import Home, now_ms
 from devflow_agent.measures import measured
@@ -20,7 +20,8 @@ from devflow_agent.store import Store
 class SyncState:
     """The numbers are as in ``Measures``, ``alerts`` those on now with since when and what they mean;
     ``batch_size`` is the developer's limit, ``current_batch_size`` what the network takes now;
-    ``clock_skew_ms`` is how far this PC's clock was ahead of the server's then. ``damage`` says why
+    ``clock_skew_ms`` is how far this PC's clock was ahead of the server's then; ``sharing_trouble`` why
+    settings could not be shared the last time, None if they could. ``damage`` says why
     the credentials cannot be read: then server and account are unknown, all else still holds."""
 
     enabled: bool
@@ -40,6 +41,8 @@ class SyncState:
     success_rate: float | None
     average_latency_ms: float | None
     clock_skew_ms: int | None
+    shares_settings: bool
+    sharing_trouble: str | None
     damage: str | None
 
 
@@ -73,5 +76,7 @@ def sync_state(home: Home, store: Store, clock: Callable[[], int] = now_ms) -> S
         success_rate=found.success_rate,
         average_latency_ms=found.average_latency_ms,
         clock_skew_ms=outbox.clock_skew_ms(store),
+        shares_settings=settings.sync_share_settings,
+        sharing_trouble=sharing.trouble(store) if settings.sync_share_settings else None,
         damage=damage,
     )

@@ -34,9 +34,9 @@ def config(context: click.Context, to_json: bool) -> None:
 
 
 def as_data(run: Run) -> dict[str, dict[str, choices.Value]]:
-    """Every setting by its name."""
+    """Every setting by its name; ``device`` is the other PC that it was chosen on."""
     seen = choices.seen(Settings.load(run.store), run.store)
-    return {one.choice.name: {"value": one.value, "from": one.source} for one in seen}
+    return {one.choice.name: {"value": one.value, "from": one.source, "device": one.device} for one in seen}
 
 
 @config.command("get")

@@ -108,6 +108,8 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "syncSuccessRate": sync.success_rate,
         "averageSyncLatency": sync.average_latency_ms,
         "alerts": [{"alert": alert, "since": iso(since), "says": says} for alert, since, says in sync.alerts],
+        "sharesSettings": sync.shares_settings,
+        "sharingTrouble": sync.sharing_trouble,
         "clockSkewSeconds": None if sync.clock_skew_ms is None else sync.clock_skew_ms // 1000,
         "lastAttempt": None if attempt is None else attempt_data(attempt),
     }
@@ -189,6 +191,8 @@ def sync_lines(sync: SyncState) -> list[str]:
         lines.append(f"  project   {plain(name)} -> {plain(remote)}")
     if not sync.linked:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
+    if sync.shares_settings:
+        lines.append(f"  settings  {plain(sync.sharing_trouble or 'in common with your other PCs')}")
     lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
     lines.append(
         f"  network   {sync.network}: {sync.current_batch_size:,} events an upload at most{_numbers(sync)}"

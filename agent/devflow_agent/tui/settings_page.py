@@ -167,4 +167,4 @@ def _shown(seen: Seen) -> str:
 def _about(seen: Seen) -> str:
     unit = f" In {seen.choice.unit}." if seen.choice.unit else ""
     here = f" {choices.as_text(seen.value)}" if seen.source in seen.choice.variables else ""
-    return plain(f"{seen.choice.says}{unit} ({seen.source}{here})")
+    return plain(f"{seen.choice.says}{unit} ({seen.origin}{here})")

@@ -431,6 +431,22 @@ def upgrade() -> None:
     )
     op.create_index("ix_refresh_tokens_expires_at", "refresh_tokens", ["expires_at"])
     op.create_index("ix_refresh_tokens_grant_id", "refresh_tokens", ["grant_id"])
+    op.create_table(
+        "shared_settings",
+        sa.Column("person_id", ROW_ID, autoincrement=False, nullable=False),
+        sa.Column("key", sa.String(length=20), nullable=False),
+        sa.Column("value", sa.String(length=40), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("device_id", ROW_ID, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device_id"], ["devices.id"], name="fk_shared_settings_device_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["people.id"], name="fk_shared_settings_person_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("person_id", "key", name="pk_shared_settings"),
+    )
+    op.create_index("ix_shared_settings_device_id", "shared_settings", ["device_id"])
     for statement in APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)
 
@@ -463,6 +479,7 @@ def _create_cells(table: str) -> None:
 
 def downgrade() -> None:
     for table in (
+        "shared_settings",
         "refresh_tokens",
         "pairings",
         "grants",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any, Final, cast
 from uuid import UUID
@@ -38,7 +39,9 @@ MOST: Final = 384
 OF_ONE_DEVICE: Final = 4
 """An agent opens one; more are left of connections that a network cut unnoticed."""
 LOOK_EVERY: Final = 3
-"""Pings: once a minute it is looked whether who sends nothing still may, which takes some 1.5 ms."""
+"""Pings: once a minute it is looked whether who sends nothing still may, which takes some 1.5 ms.
+
+What this process ends calls its streams at once; the minute is for what another one ends, and for time."""
 UPLOAD: Final = "/sync/events"
 EXTENSION: Final = "devflow_streams"
 _OPEN: Final = 101
@@ -70,6 +73,7 @@ class Streams:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of_device: Counter[UUID] = Counter()
+        self._open: set[_Stream] = set()
         self._bell: Bell | None = None
         self._has_ended = False
 
@@ -94,25 +98,54 @@ class Streams:
             self._of_device[device] -= 1
             self._of_device += Counter()  # drops what is down to nothing
 
-    def bell(self) -> Bell:
-        """What ends all streams; made for the first one, since it takes two files."""
+    @contextmanager
+    def listening(self, stream: _Stream) -> Iterator[None]:
+        """Within the block ``call`` reaches the stream."""
         with self._lock:
+            self._open.add(stream)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(stream)
+
+    def bell(self) -> Bell | None:
+        """What wakes all streams next; None if they have to end. One for all, since it takes two files."""
+        with self._lock:
+            if self._has_ended:
+                return None
             if self._bell is None:
                 self._bell = Bell()
-                if self._has_ended:
-                    self._bell.ring()
             return self._bell
+
+    def call(self, whose: Set[UUID]) -> None:
+        """Have the streams of these devices and people look at once whether they may go on."""
+        if not whose:
+            return
+        with self._lock:
+            called = [stream for stream in self._open if not stream.whose.isdisjoint(whose)]
+            for stream in called:
+                stream.is_called = True
+            if called:
+                self._ring()
 
     def end(self) -> None:
         """Close all, and open no more; for a worker that has to stop. Returns before they are closed."""
         with self._lock:
             self._has_ended = True
-            if self._bell is not None:
-                self._bell.ring()
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake everybody: who was not called goes back to sleep, with the next bell."""
+        if self._bell is not None:
+            self._bell.ring()
+            self._bell = None
 
 
 def init_app(app: Flask) -> None:
-    app.extensions[EXTENSION] = Streams()
+    streams = app.extensions[EXTENSION] = Streams()
+    shared: Context = app.extensions["devflow"]
+    shared.database.after_commit = lambda info: streams.call(info.get(tokens.ENDED, frozenset()))
 
 
 def of(app: Flask) -> Streams:
@@ -141,14 +174,15 @@ def full() -> ServiceUnavailable:
 )
 def stream() -> Response:
     """A WebSocket: each message a ``StreamBatch``, answered by a ``StreamAnswer`` with its number."""
-    device = bearer.current(session()).device
+    asking = bearer.current(session())
+    device = asking.device
     if device is None:
         raise Unauthorized("expected a token of a device: log in with a deviceId")
     status, headers = accepted(request)
     if status != _OPEN or SOCKET not in request.environ:
         return _not_a_websocket(status, headers)
     app = cast(Any, current_app)._get_current_object()
-    served = _Stream(app, request.environ)
+    served = _Stream(app, request.environ, frozenset({device.public_id, asking.person.public_id}))
     leave = of(app).take_place(device.public_id)
     return Upgrade(headers, served.serve, leave)
 
@@ -161,9 +195,11 @@ def _not_a_websocket(status: int, headers: Mapping[str, str]) -> Response:
 
 
 class _Stream:
-    """One stream, of one token."""
+    """One stream, of one token; ``whose`` are the device and the person that it stands for."""
 
-    def __init__(self, app: Flask, environ: Mapping[str, Any]) -> None:
+    def __init__(self, app: Flask, environ: Mapping[str, Any], whose: frozenset[UUID]) -> None:
+        self.whose = whose
+        self.is_called = True  # what ended between the handshake and now called nobody
         self._app = app
         self._context: Context = context()
         self._token = request.headers["Authorization"].partition(" ")[2]
@@ -173,15 +209,14 @@ class _Stream:
 
     def serve(self, connection: Any) -> None:
         """Answer each message in turn until either side has enough."""
-        socket = WebSocket(connection, wire.MAX_FRAME_BYTES, of(self._app).bell())
-        try:
+        streams = of(self._app)
+        socket = WebSocket(connection, wire.MAX_FRAME_BYTES, streams.bell)
+        with streams.listening(self), suppress(Gone):
             for message in socket.messages():
                 if message is None:
                     self._look(socket)
                 else:
                     self._take(socket, message)
-        except Gone:
-            return
 
     def _take(self, socket: WebSocket, message: bytes) -> None:
         try:
@@ -218,6 +253,9 @@ class _Stream:
             "HTTP_DATE": wire.clock(asked.sent_at),
             "wsgi.input": BytesIO(body),
         }
+        if asked.report is not None:
+            # As it will be kept: nothing else of what was sent comes near a header.
+            environ["HTTP_DEVFLOW_SYNC"] = wire.report_header(wire.read_report(asked.report))
         answer = Answer.from_app(self._app.wsgi_app, environ, buffered=True)
         return wire.StreamAnswer(
             number=asked.number,
@@ -228,10 +266,13 @@ class _Stream:
         )
 
     def _look(self, socket: WebSocket) -> None:
-        """Close the stream of who may send no more, also if nothing is sent; called at each ping."""
-        self._pings += 1
-        if self._pings % LOOK_EVERY:
-            return
+        """Close the stream of who may send no more, also if nothing is sent; called at each ping and bell."""
+        if self.is_called:
+            self.is_called = False
+        else:
+            self._pings += 1
+            if self._pings % LOOK_EVERY:
+                return
         vault, server_id, now = self._context.vault, self._context.server_id, self._context.now()
         try:
             with self._context.database.reading() as reading:

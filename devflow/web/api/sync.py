@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import request
 from sqlalchemy.orm import Session
 
-from devflow import access, digests, own_events, wire
+from devflow import access, digests, own_events, shared_settings, wire
 from devflow.access import Action
 from devflow.accounts import devices, tokens
 from devflow.audit import Actor
@@ -136,6 +136,26 @@ def authors(given: wire.Authors) -> None:
         whose.add(session, by, keys)
 
     guard.act(work)
+
+
+@bp.get("/sync/settings")
+@guard.needs(Action.SYNC)
+@operation("Ask for the settings that the own PCs have in common")
+def settings(asked: wire.AskSettings) -> wire.SharedSettings:
+    """As they were changed last, on whichever PC."""
+    return shared_settings.read(session(), bearer.current(session()).person, asked.known)
+
+
+@bp.put("/sync/settings")
+@guard.needs(Action.SYNC)
+@operation("Change the settings that the own PCs have in common", {400: "One of them is of the future."})
+def change_settings(given: wire.ChangeSettings) -> wire.SharedSettings:
+    """Each is taken unless it was changed later on another PC; the answer is what holds then."""
+
+    def work(session: Session, by: Actor) -> wire.SharedSettings:
+        return shared_settings.change(session, by, _device(session), given.settings)
+
+    return guard.act(work)
 
 
 def _device(session: Session) -> Device:

@@ -171,6 +171,8 @@ def _sentence(act: Act) -> str:
             return gettext("%(who)s made %(whose)s account")
         case Act.DEVICE_ENROLLED:
             return gettext("%(who)s connected the PC %(it)s")
+        case Act.SETTINGS_SHARED:
+            return gettext("%(who)s changed settings for all their PCs, on the PC %(it)s")
         case Act.TOKENS_ISSUED:
             return gettext("%(who)s signed a program in, on the PC %(it)s")
         case Act.TOKENS_RENEWED:

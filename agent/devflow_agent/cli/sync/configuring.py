@@ -20,6 +20,15 @@ from devflow_agent.settings import Settings
 @click.option(
     "--on-start/--no-on-start", "sync_on_start", default=None, help="Sync when `devflow watch` starts."
 )
+@click.option(
+    "--download/--no-download", "sync_download", default=None, help="Fetch what your other PCs sent, too."
+)
+@click.option(
+    "--share-settings/--no-share-settings",
+    "sync_share_settings",
+    default=None,
+    help="Have the settings marked so in common with your other PCs that share theirs.",
+)
 @click.option("--proxy", "sync_proxy", metavar="URL", help="Through this proxy, instead of HTTPS_PROXY's.")
 @click.option("--ca-file", "sync_ca_file", metavar="PATH", help="Trust the certificate authorities in it.")
 @click.option("--alert-queue", "alert_queue_size", type=int, help="Alert when more events wait.")
@@ -50,4 +59,4 @@ def configure(run: Run, /, forgotten: tuple[str, ...], to_json: bool, **given: A
 
 def _line(one: choices.Seen) -> str:
     value = plain(choices.as_text(one.value))
-    return f"{one.choice.name:<18} {plain(one.source):<20} {value} {one.choice.unit}".rstrip()
+    return f"{one.choice.name:<18} {plain(one.origin):<20} {value} {one.choice.unit}".rstrip()

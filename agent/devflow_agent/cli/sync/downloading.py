@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from devflow.errors import Offline
-from devflow_agent import downloaded
+from devflow_agent import downloaded, settings
 from devflow_agent.cli.run import Run, as_json, json_option
 from devflow_agent.plain import counted
 
@@ -22,7 +22,7 @@ def download(run: Run, always: bool | None, to_json: bool) -> None:
     It lies beside the events of this PC: no other number changes by it, and it is never sent again.
     """
     if always is not None:
-        run.store.set_settings(sync_download=always)
+        settings.keep(run.store, {"sync_download": always})
     new = _fetch(run) if always is not False else 0
     here = downloaded.count(run.store)
     if to_json:
