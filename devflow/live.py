@@ -108,9 +108,9 @@ class Watched:
         return hashlib.sha256(repr((devflow.__version__, key, things)).encode()).hexdigest()[:24]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class News:
-    """The panels to replace, and the version they make of the page."""
+    """The panels to replace, and the version they make of the page; the same object for all who get it."""
 
     version: str
     panels: Panels
@@ -125,14 +125,15 @@ class View:
     def __init__(self, key: Hashable, watched: Watched, draw: Callable[[], Panels]) -> None:
         self.key = key
         self.draw = draw
-        self.version = watched.version(key)
         self.viewers = 0
         self.is_wanted = False
         """Whether somebody has another version, and nothing was drawn yet."""
         self._watched = watched
-        self._panels: Panels = {}
-        self._before = ""
-        self._changed: frozenset[str] = frozenset()
+        self._alike = {watched.version(key)}
+        """The versions of what there is now: not every change is seen on the page."""
+        self._before: set[str] = set()
+        self._all: News | None = None
+        self._changed: News | None = None
         self._drawn_at = -DRAW_EVERY_S
         self._settling_since: float | None = None
 
@@ -153,24 +154,30 @@ class View:
 
     def take(self, watched: Watched, panels: Panels | None, now_s: float) -> None:
         """Have these panels from now on; None if they could not be drawn: then the old ones stay."""
-        self._drawn_at, self._settling_since, self.is_wanted = now_s, None, False
-        self._watched = watched
-        if panels is not None:
-            self._before, self.version = self.version, watched.version(self.key)
-            self._changed = frozenset(name for name in panels if self._panels.get(name) != panels[name])
-            self._panels = panels
+        self._settling_since, self.is_wanted, self._watched = None, False, watched
+        if panels is None:
+            self._drawn_at = now_s
+            return
+        version = watched.version(self.key)
+        known = {} if self._all is None else self._all.panels
+        changed = {name: html for name, html in panels.items() if known.get(name) != html}
+        if self._all is not None and not changed:
+            self._alike.add(version)  # nothing was sent, so the next change need not wait
+            return
+        self._drawn_at = now_s
+        self._before, self._alike = self._alike, {version}
+        self._all, self._changed = News(version, panels), News(version, changed)
 
     def news_for(self, version: str) -> News | None:
         """What who has ``version`` lacks, None if that is nothing, or not drawn yet."""
-        if version == self.version or not self._panels:
+        if version in self._alike:
             return None
-        wanted = self._changed if version == self._before else self._panels.keys()
-        return News(self.version, {name: html for name, html in self._panels.items() if name in wanted})
+        return self._changed if version in self._before else self._all
 
     def welcome(self, version: str) -> None:
         """Note that somebody comes with ``version`` of the page."""
         self.viewers += 1
-        self.is_wanted = self.is_wanted or (version != self.version and not self._panels)
+        self.is_wanted = self.is_wanted or (version not in self._alike and self._all is None)
 
 
 class Hub:

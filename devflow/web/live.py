@@ -8,6 +8,7 @@ asks for the same with ``poll``.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Final, cast
@@ -156,6 +157,7 @@ def _with_first(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
+@functools.lru_cache(maxsize=64)  # of the same news, by as many as look
 def _message(news: News) -> bytes:
     lines = "".join(f"data: {line}\n" for line in _partials(news).splitlines())
     return f"id: {news.version}\n{lines}\n".encode()

@@ -51,7 +51,7 @@ def test_a_view_is_drawn_once_a_second_at_most_and_the_last_change_is_in_it() ->
     drawn = [n for n in range(1, 51) if follow(shown, State({1: 5 + n}), n / 10)]
     assert len(drawn) == 5
     assert follow(shown, State({1: 55}), 6)
-    assert shown.version == Watched({1: 55}).version("key")
+    assert panels(shown, version(55)) is None
 
 
 def test_what_is_being_counted_is_waited_for_but_not_for_ever() -> None:
@@ -62,24 +62,43 @@ def test_what_is_being_counted_is_waited_for_but_not_for_ever() -> None:
     assert follow(shown, State({1: 7}, counting=frozenset({2})), 4)
 
 
+def panels(shown: View, version: str) -> dict[str, str] | None:
+    news = shown.news_for(version)
+    return None if news is None else dict(news.panels)
+
+
+def version(generation: int) -> str:
+    return Watched({1: generation}).version("key")
+
+
 def test_who_was_there_gets_what_differs_and_who_comes_gets_all() -> None:
     shown = view("first", "second", "third")
-    before = shown.version
     follow(shown, State({1: 6}), 0)
-    first = shown.version
-    assert shown.news_for(before) == News(first, {"one": "first", "two": "same"})
+    assert panels(shown, version(5)) == {"one": "first", "two": "same"}
     follow(shown, State({1: 7}), 2)
-    assert shown.news_for(first) == News(shown.version, {"one": "second"})
-    assert shown.news_for(before) == News(shown.version, {"one": "second", "two": "same"})
-    assert shown.news_for(shown.version) is None
+    assert panels(shown, version(6)) == {"one": "second"}
+    assert panels(shown, version(5)) == {"one": "second", "two": "same"}
+    assert panels(shown, version(7)) is None
+    assert shown.news_for(version(6)) is shown.news_for(version(6))
+
+
+def test_a_change_that_is_not_seen_is_told_to_nobody() -> None:
+    shown = view("first", "second", "second", "third")
+    for n in range(1, 4):
+        follow(shown, State({1: 5 + n}), 2 * n)
+    assert panels(shown, version(7)) is panels(shown, version(8)) is None
+    assert panels(shown, version(6)) == {"one": "second"}
+    follow(shown, State({1: 9}), 10)
+    assert panels(shown, version(7)) == panels(shown, version(8)) == {"one": "third"}
+    assert panels(shown, version(6)) == {"one": "third", "two": "same"}
 
 
 def test_a_view_that_cannot_be_drawn_keeps_what_it_has_until_the_next_change() -> None:
     shown = view("first", "second")
     follow(shown, State({1: 6}), 0)
-    kept = shown.version
     shown.take(Watched({1: 7}), None, 1)
-    assert (shown.version, shown.news_for("older")) == (kept, News(kept, {"one": "first", "two": "same"}))
+    assert panels(shown, version(6)) is None
+    assert panels(shown, "older") == {"one": "first", "two": "same"}
     assert not follow(shown, State({1: 7}), 5)
     assert follow(shown, State({1: 8}), 6)
 
@@ -208,6 +227,7 @@ def test_when_the_server_stops_all_go_and_nobody_comes(hub: Hub) -> None:
     with hub.joined("one", "v", Watched({}), dict) as shown:
         threading.Timer(0.1, hub.end).start()
         with pytest.raises(Over):
-            hub.wait(shown, shown.version, hub.rights, FAR_S)
+            while True:
+                hub.wait(shown, "v", hub.rights, FAR_S)
     with pytest.raises(Over), hub.joined("one more", "v", Watched({}), dict):
         pass
