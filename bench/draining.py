@@ -178,9 +178,10 @@ def measure(rows: int) -> tuple[float, ...]:
     ):
         home, project = offline(Path(name) / "home", server, offline_pc, rows)
         store = home.store()
-        bodies = other.bodies(SERVERS_BATCHES + 1)
+        bodies = other.bodies(2 * SERVERS_BATCHES + 1)
         sending.send(other.door, bodies[:1])
-        servers = ours.upload(server, [other], [bodies[1:]], BATCH)
+        # On both sides of the push: what a machine does beside it comes and goes.
+        before = ours.upload(server, [other], [bodies[1 : SERVERS_BATCHES + 1]], BATCH)
         status_s = statistics.median(devflow(home, "sync", "status").took_s for _ in range(TRIES))
         sample = min(rows, 50_000)
         encoding_us = encoding_s(store, offline_pc, sample) / sample * 1e6
@@ -189,19 +190,22 @@ def measure(rows: int) -> tuple[float, ...]:
         with capturing(store, project) as medians:
             pushed = devflow(home, "sync", "push")
         during_ms = statistics.median(medians)
+        after = ours.upload(server, [other], [bodies[SERVERS_BATCHES + 1 :]], BATCH)
         left = outbox.counts(store)["pending"]
         if left > CAPTURED * len(medians):
             raise SystemExit(f"expected everything that waited to be sent, {left} events wait")
     rate, cpu_us = waiting / pushed.took_s, pushed.cpu_s / waiting * 1e6
+    servers = statistics.mean([before.rate, after.rate])
     print(
-        f"{waiting:,} sent at {rate:,.0f}/s, {cpu_us:.1f} us each; the server takes {servers};"
+        f"{waiting:,} sent at {rate:,.0f}/s, {cpu_us:.1f} us each;"
+        f" the server takes {before} before it and {after} after it;"
         f" encoding and compressing {encoding_us:.1f} us;"
         f" an event is durable after {during_ms:.2f} ms, {before_ms:.2f} before"
     )
     return (
         status_s,
         pushed.megabytes,
-        rate / servers.rate,
+        rate / servers,
         cpu_us / encoding_us,
         during_ms / before_ms,
     )
