@@ -19,6 +19,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from devflow.errors import Busy
+from devflow.windows import HOUR_MS
 from devflow_agent import daemon_lock
 from devflow_agent.config import Home
 from devflow_agent.schema import archive
@@ -258,6 +259,9 @@ def _count(connection: sqlite3.Connection) -> None:
         connection.execute(
             f"INSERT INTO {table} SELECT project_id, {column}, count(*) FROM all_events GROUP BY 1, 2"  # noqa: S608
         )
+    connection.execute(
+        f"INSERT INTO recorded_hours SELECT timestamp / {HOUR_MS}, count(*) FROM all_events GROUP BY 1"  # noqa: S608
+    )
 
 
 def _recorded(path: Path) -> int | None:

@@ -25,6 +25,7 @@ from uuid import UUID, uuid4
 
 from devflow import wire
 from devflow.errors import Busy, Invalid
+from devflow.windows import HOUR_MS
 from devflow_agent import schema
 from devflow_agent.schema import archive
 
@@ -121,6 +122,16 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
+
+    @contextmanager
+    def write_if_free(self) -> Iterator[sqlite3.Connection]:
+        """``write`` that waits for no other: sqlite3.OperationalError if one is writing."""
+        with self._connection() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1_000:.0f}")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -316,6 +327,7 @@ def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
 
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:
     added: Counter[wire.EventType] = Counter()
+    hours: Counter[int] = Counter()
     local_id = last_local_id(connection) + 1
     for observation in observations:
         kind = wire.TYPE_OF[type(observation.data)]
@@ -330,11 +342,17 @@ def _insert(connection: sqlite3.Connection, project_id: str, observations: Itera
             (*row, checksum(*row)),
         ).rowcount
         added[kind] += inserted
+        hours[observation.timestamp_ms // HOUR_MS] += inserted
         local_id += inserted
     connection.executemany(
         "INSERT INTO event_counts (project_id, event_type, count) VALUES (?, ?, ?)"
         " ON CONFLICT (project_id, event_type) DO UPDATE SET count = count + excluded.count",
         [(project_id, kind, count) for kind, count in added.items()],
+    )
+    connection.executemany(
+        "INSERT INTO recorded_hours (hour, changes) VALUES (?, ?)"
+        " ON CONFLICT (hour) DO UPDATE SET changes = changes + excluded.changes",
+        [(hour, changes) for hour, changes in hours.items() if changes],
     )
     total = added.total()
     count(connection, project_id, "pending", total)
