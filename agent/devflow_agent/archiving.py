@@ -15,7 +15,7 @@ from typing import Final
 
 from devflow import wire
 from devflow_agent.schema import archive
-from devflow_agent.store import Store, connect
+from devflow_agent.store import Store, connect, noting_failures
 
 OLDER_THAN_MS: Final = 30 * wire.DAY_MS
 EVERY_MS: Final = 7 * wire.DAY_MS
@@ -108,7 +108,7 @@ def _copy(store: Store, step: Sequence[int]) -> None:
 def _delete(store: Store, step: Sequence[int]) -> int:
     """Delete from the store what is in the archive, column by column the same."""
     # A connection of its own, which reads what was written and not what the writer remembers of it.
-    with closing(connect(store.path)) as connection:
+    with closing(connect(store.path)) as connection, noting_failures(store.path):
         connection.execute("BEGIN IMMEDIATE")
         deleted = connection.execute(_DELETE_EQUAL, (json.dumps(step),)).rowcount
         connection.execute("COMMIT")

@@ -19,9 +19,9 @@ from typing import Final
 from devflow import wire
 from devflow.errors import Invalid
 from devflow_agent import credentials, daemon_lock, schema
-from devflow_agent.config import Home
+from devflow_agent.config import Home, iso
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, checksum, is_damage
+from devflow_agent.store import UNREADABLE, checksum, failure_of, is_damage
 
 FREE_BYTES: Final = 200_000_000
 LONGEST_LOG_BYTES: Final = 64_000_000
@@ -52,7 +52,7 @@ def examine(home: Home, now_ms: int) -> list[Finding]:
     return [
         *_store(home.database),
         _private(home),
-        _disk(home.path),
+        _disk(home),
         _log(home.database),
         _daemon(home),
         _clock(now_ms),
@@ -164,12 +164,16 @@ def _private(home: Home) -> Finding:
     return Finding("permissions", State.OK, "only you can read what is recorded")
 
 
-def _disk(folder: Path) -> Finding:
-    known = next(path for path in (folder, *folder.parents) if path.exists())
+def _disk(home: Home) -> Finding:
+    known = next(path for path in (home.path, *home.path.parents) if path.exists())
     free = shutil.disk_usage(known).free
     said = f"{free // 1_000_000:,} MB free"
     if free < FREE_BYTES:
         return Finding("disk", State.WARNING, said, "make room: what does not fit is not recorded")
+    if (failure := failure_of(home.database)).exists():
+        at = iso(int(failure.stat().st_mtime * 1_000))
+        advice = "see the system's log and the disk's health; what was said to be recorded is kept"
+        return Finding("disk", State.WARNING, f"{said}; a write failed, last at {at}", advice)
     return Finding("disk", State.OK, said)
 
 

@@ -28,7 +28,7 @@ from devflow_agent.collect.worktree import WorkTree
 from devflow_agent.config import Home, now_ms
 from devflow_agent.daemon_lock import AlreadyRunning, Daemon, only_daemon, running
 from devflow_agent.local_calendar import Calendar
-from devflow_agent.store import Observation, Project, Store
+from devflow_agent.store import Observation, Project, Store, disk_trouble
 
 PROJECTS_POLL_S: Final = 1.0
 GIT_POLL_S: Final = 1.0
@@ -151,13 +151,13 @@ class _Thread:
             try:
                 self._work()
                 return
-            except DevflowError as error:
-                if str(error) != said:  # what lasts is said once
-                    said = str(error)
-                    self._on_message(f"{self._name}: {said}")
             except Exception as error:
-                log.exception("%s failed, next try in %.0f s", self._name, retry_s)
-                said = str(error)
+                trouble = str(error) if isinstance(error, DevflowError) else disk_trouble(error)
+                if trouble is None:
+                    log.exception("%s failed, next try in %.0f s", self._name, retry_s)
+                elif trouble != said:  # what lasts is said once
+                    self._on_message(f"{self._name}: {trouble}")
+                said = trouble or str(error)
             if time.monotonic() - began > LONGEST_RETRY_S:
                 retry_s = FIRST_RETRY_S
             self._stop.wait(retry_s)

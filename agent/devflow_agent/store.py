@@ -16,7 +16,7 @@ import weakref
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -100,10 +100,13 @@ class Store:
         self._idle: list[sqlite3.Connection] = []
         weakref.finalize(self, _close, self._idle)
         try:
-            self._idle.append(connection := connect(path))
-            schema.migrate(connection)
+            with noting_failures(path):
+                self._idle.append(connection := connect(path))
+                schema.migrate(connection)
             archive.read_as_one(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if disk_trouble(error) is not None:
+                raise
             raise Invalid(f"cannot use the store {path}: {error} ({WAY_OUT})") from error
 
     @contextmanager
@@ -142,8 +145,14 @@ class Store:
             connection = connect(self.path)
             archive.read_as_one(connection)
         try:
-            yield connection
+            with noting_failures(self.path):
+                yield connection
         except BaseException as error:
+            if disk_trouble(error) is not None and _is_rolled_back(connection):
+                # Its log ends before what failed. A new connection, if it was the last one, would read the
+                # log from the file and take for committed what we have just called not recorded.
+                self._idle.append(connection)
+                raise
             connection.close()
             if is_damage(error):
                 raise Invalid(f"the store {self.path} is damaged: {error} ({WAY_OUT})") from error
@@ -304,6 +313,70 @@ def is_damage(error: BaseException) -> bool:
     )
 
 
+def disk_trouble(error: BaseException) -> str | None:
+    """What to say where SQLite could not read or write a file; None if it is another error."""
+    name = getattr(error, "sqlite_errorname", "")
+    if not isinstance(error, sqlite3.OperationalError) or not name.startswith(
+        ("SQLITE_FULL", "SQLITE_IOERR")
+    ):
+        return None
+    return (
+        f"the disk has no room or fails ({error}, {name}); what was recorded before is kept,"
+        f" nothing of this was recorded ({WAY_OUT})"
+    )
+
+
+def failure_of(store: Path) -> Path:
+    """The file that tells later connections of a write that failed."""
+    return store.with_name("write-failed")
+
+
+@contextmanager
+def noting_failures(store: Path) -> Iterator[None]:
+    """For everything that writes to the store or its archive; see ``_write_log_again``."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if disk_trouble(error) is not None:
+            with suppress(OSError):
+                failure_of(store).touch(mode=0o600)
+        raise
+
+
+def _write_log_again(connection: sqlite3.Connection, store: Path) -> None:
+    """Have on the disk what the log seems to hold, before anything is committed on top of it.
+
+    After an fsync that failed, the kernel takes for written what is not on the disk, and the next fsync
+    says that all is well (https://wiki.postgresql.org/wiki/Fsync_Errors). If the process ends then,
+    the next one finds a transaction in the log which a power cut would take away, with all that
+    followed it. What is written once more is waited for once more.
+    """
+    if not failure_of(store).exists() or os.name != "posix":
+        return
+    connection.execute("BEGIN IMMEDIATE")  # nobody else appends meanwhile
+    for log in (path.with_name(f"{path.name}-wal") for path in (store, archive.path_of(store))):
+        if log.exists():
+            with log.open("r+b", buffering=0) as file:
+                for at in range(0, os.fstat(file.fileno()).st_size, _PIECE):
+                    os.pwrite(file.fileno(), os.pread(file.fileno(), _PIECE, at), at)
+                os.fsync(file.fileno())
+    connection.execute("COMMIT")
+    failure_of(store).unlink(missing_ok=True)
+
+
+_PIECE: Final = 4_096
+"""Bytes. The kernel writes so few, within the file, as a whole or not at all."""
+
+
+def _is_rolled_back(connection: sqlite3.Connection) -> bool:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A durable connection in autocommit mode; any thread may use it, one at a time."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
@@ -312,6 +385,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     archive.use_wal(connection, "main", BUSY_TIMEOUT_S)
     archive.attach(connection, path, BUSY_TIMEOUT_S)
+    _write_log_again(connection, path)
     return connection
 
 
