@@ -21,7 +21,7 @@ from devflow.errors import Invalid
 from devflow_agent import credentials, daemon_lock, schema
 from devflow_agent.config import Home, iso
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, checksum, failure_of, is_damage
+from devflow_agent.store import UNREADABLE, checksum, failure_of, is_damage, salvage_of
 
 FREE_BYTES: Final = 200_000_000
 LONGEST_LOG_BYTES: Final = 64_000_000
@@ -61,6 +61,13 @@ def examine(home: Home, now_ms: int) -> list[Finding]:
 
 
 def _store(path: Path) -> Iterator[Finding]:
+    if salvage_of(path).exists():
+        yield Finding(
+            "salvage",
+            State.DAMAGED,
+            "one is under way, or was interrupted",
+            "`devflow doctor --salvage` ends it",
+        )
     if not path.exists():
         yield Finding("store", State.OK, "there is none yet", "`devflow init` in a repository makes it")
         return

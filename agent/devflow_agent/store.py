@@ -16,7 +16,7 @@ import weakref
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -137,27 +137,43 @@ class Store:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1_000:.0f}")
 
     @contextmanager
+    def write_by_another(self) -> Iterator[sqlite3.Connection]:
+        """``write`` on a connection of its own, which reads what was written and remembers none of it."""
+        with self._in_words(), closing(connect(self.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection nobody else uses meanwhile; one that failed is thrown away, with what it began."""
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = connect(self.path)
-            archive.read_as_one(connection)
+        with self._in_words():
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = connect(self.path)
+                archive.read_as_one(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                if disk_trouble(error) is not None and _is_rolled_back(connection):
+                    # Its log ends before what failed. A new connection, if it was the last one, would read
+                    # the log from the file and take for committed what we have just called not recorded.
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+                raise
+            self._idle.append(connection)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
         try:
             with noting_failures(self.path):
-                yield connection
-        except BaseException as error:
-            if disk_trouble(error) is not None and _is_rolled_back(connection):
-                # Its log ends before what failed. A new connection, if it was the last one, would read the
-                # log from the file and take for committed what we have just called not recorded.
-                self._idle.append(connection)
-                raise
-            connection.close()
+                yield
+        except Exception as error:
             if is_damage(error):
                 raise Invalid(f"the store {self.path} is damaged: {error} ({WAY_OUT})") from error
             raise
-        self._idle.append(connection)
 
     # Events
 
@@ -326,6 +342,11 @@ def disk_trouble(error: BaseException) -> str | None:
     )
 
 
+def salvage_of(store: Path) -> Path:
+    """The folder in which a salvage is made, there as long as it goes on."""
+    return store.with_name("salvage")
+
+
 def failure_of(store: Path) -> Path:
     """The file that tells later connections of a write that failed."""
     return store.with_name("write-failed")
@@ -378,7 +399,12 @@ def _is_rolled_back(connection: sqlite3.Connection) -> bool:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A durable connection in autocommit mode; any thread may use it, one at a time."""
+    """A durable connection in autocommit mode; any thread may use it, one at a time.
+
+    Raise Busy while ``devflow doctor --salvage`` puts another file in its place, or was killed at that.
+    """
+    if salvage_of(path).exists():
+        raise Busy("the store is being salvaged; if nobody does that now, run `devflow doctor --salvage`")
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")

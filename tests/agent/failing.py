@@ -25,11 +25,11 @@ from tests.agent.archived import NOW_MS, REMOTE
 from tests.agent.recorded import add_project, saves
 from tests.agent.test_archive import settle_all
 
-store = None
+store = project = None
 for number in range(int(sys.argv[2]) if len(sys.argv) > 2 else 0, 24):
     try:
-        if store is None or number % 8 == 7:
-            store = None
+        if project is None or number % 8 == 7:
+            store = project = None
             store = stores.Store(Path(sys.argv[1]) / "devflow.db")
             project = add_project(store, "shop")
             outbox.link(store, project.id, wire.Project(project_id=REMOTE, name="Shop"))
@@ -45,7 +45,7 @@ for number in range(int(sys.argv[2]) if len(sys.argv) > 2 else 0, 24):
 """
 THEN: Final = {
     "goes on": "pass",
-    "opens the store anew": "store = None",
+    "opens the store anew": "store = project = None",
     # Nothing is closed, as if it had been killed and started again.
     "dies": "os.execv(sys.executable,"
     " [sys.executable, '-c', sys.orig_argv[2], sys.argv[1], str(number + 1)])",
