@@ -18,6 +18,7 @@ from typing import Final
 
 from devflow import wire
 from devflow.errors import Invalid
+from devflow.windows import HOUR_MS
 from devflow_agent import credentials, daemon_lock, schema
 from devflow_agent.config import Home, iso
 from devflow_agent.schema import archive
@@ -149,6 +150,11 @@ def _rows(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding("counters", State.OK, "are what counting gives")
 
 
+_HOURS_WITH_TOO_FEW_CHANGES: Final = """
+    SELECT count(*) FROM (SELECT timestamp / ? AS hour, count(*) AS events FROM all_events GROUP BY 1)
+    LEFT JOIN recorded_hours USING (hour) WHERE events > coalesce(changes, 0)"""
+
+
 def _wrong_counters(connection: sqlite3.Connection) -> int:
     wrong = 0
     for table, column in (("event_counts", "event_type"), ("sync_counts", "sync_status")):
@@ -157,7 +163,8 @@ def _wrong_counters(connection: sqlite3.Connection) -> int:
             f"SELECT project_id, {column}, count(*) FROM all_events GROUP BY 1, 2"  # noqa: S608
         )
         wrong += len({tuple(row) for row in kept} ^ {tuple(row) for row in rows})
-    return wrong
+    (hours,) = connection.execute(_HOURS_WITH_TOO_FEW_CHANGES, (HOUR_MS,)).fetchone()
+    return wrong + int(hours)
 
 
 def _private(home: Home) -> Finding:

@@ -252,6 +252,11 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     home.credentials.write_text("{")
     assert states(home)["credentials"] is State.WARNING
     with home.store().write() as connection:
+        connection.execute("DELETE FROM recorded_hours WHERE hour % 7 = 0")
+    assert states(home)["counters"] is State.DAMAGED
+    salvaging.salvage(home, NOW_MS)
+    assert states(home)["counters"] is State.OK
+    with home.store().write() as connection:
         connection.execute("UPDATE event_counts SET count = count + 1")
     assert states(home)["counters"] is State.DAMAGED
 
