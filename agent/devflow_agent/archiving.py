@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
 from devflow import wire
 from devflow_agent.schema import archive
-from devflow_agent.store import Store, connect
+from devflow_agent.store import Store
 
 OLDER_THAN_MS: Final = 30 * wire.DAY_MS
 EVERY_MS: Final = 7 * wire.DAY_MS
@@ -107,12 +106,9 @@ def _copy(store: Store, step: Sequence[int]) -> None:
 
 def _delete(store: Store, step: Sequence[int]) -> int:
     """Delete from the store what is in the archive, column by column the same."""
-    # A connection of its own, which reads what was written and not what the writer remembers of it.
-    with closing(connect(store.path)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        deleted = connection.execute(_DELETE_EQUAL, (json.dumps(step),)).rowcount
-        connection.execute("COMMIT")
-        return deleted
+    # Not by the connection that has copied: what that remembers may not be what is on the disk.
+    with store.write_by_another() as connection:
+        return connection.execute(_DELETE_EQUAL, (json.dumps(step),)).rowcount
 
 
 def _of(table: str) -> str:

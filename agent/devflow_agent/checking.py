@@ -18,10 +18,11 @@ from typing import Final
 
 from devflow import wire
 from devflow.errors import Invalid
+from devflow.windows import HOUR_MS
 from devflow_agent import credentials, daemon_lock, schema
-from devflow_agent.config import Home
+from devflow_agent.config import Home, iso
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, checksum, is_damage
+from devflow_agent.store import UNREADABLE, checksum, failure_of, is_damage, salvage_of
 
 FREE_BYTES: Final = 200_000_000
 LONGEST_LOG_BYTES: Final = 64_000_000
@@ -52,7 +53,7 @@ def examine(home: Home, now_ms: int) -> list[Finding]:
     return [
         *_store(home.database),
         _private(home),
-        _disk(home.path),
+        _disk(home),
         _log(home.database),
         _daemon(home),
         _clock(now_ms),
@@ -61,6 +62,13 @@ def examine(home: Home, now_ms: int) -> list[Finding]:
 
 
 def _store(path: Path) -> Iterator[Finding]:
+    if salvage_of(path).exists():
+        yield Finding(
+            "salvage",
+            State.DAMAGED,
+            "one is under way, or was interrupted",
+            "`devflow doctor --salvage` ends it",
+        )
     if not path.exists():
         yield Finding("store", State.OK, "there is none yet", "`devflow init` in a repository makes it")
         return
@@ -142,6 +150,11 @@ def _rows(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding("counters", State.OK, "are what counting gives")
 
 
+_HOURS_WITH_TOO_FEW_CHANGES: Final = """
+    SELECT count(*) FROM (SELECT timestamp / ? AS hour, count(*) AS events FROM all_events GROUP BY 1)
+    LEFT JOIN recorded_hours USING (hour) WHERE events > coalesce(changes, 0)"""
+
+
 def _wrong_counters(connection: sqlite3.Connection) -> int:
     wrong = 0
     for table, column in (("event_counts", "event_type"), ("sync_counts", "sync_status")):
@@ -150,7 +163,8 @@ def _wrong_counters(connection: sqlite3.Connection) -> int:
             f"SELECT project_id, {column}, count(*) FROM all_events GROUP BY 1, 2"  # noqa: S608
         )
         wrong += len({tuple(row) for row in kept} ^ {tuple(row) for row in rows})
-    return wrong
+    (hours,) = connection.execute(_HOURS_WITH_TOO_FEW_CHANGES, (HOUR_MS,)).fetchone()
+    return wrong + int(hours)
 
 
 def _private(home: Home) -> Finding:
@@ -164,12 +178,16 @@ def _private(home: Home) -> Finding:
     return Finding("permissions", State.OK, "only you can read what is recorded")
 
 
-def _disk(folder: Path) -> Finding:
-    known = next(path for path in (folder, *folder.parents) if path.exists())
+def _disk(home: Home) -> Finding:
+    known = next(path for path in (home.path, *home.path.parents) if path.exists())
     free = shutil.disk_usage(known).free
     said = f"{free // 1_000_000:,} MB free"
     if free < FREE_BYTES:
         return Finding("disk", State.WARNING, said, "make room: what does not fit is not recorded")
+    if (failure := failure_of(home.database)).exists():
+        at = iso(int(failure.stat().st_mtime * 1_000))
+        advice = "see the system's log and the disk's health; what was said to be recorded is kept"
+        return Finding("disk", State.WARNING, f"{said}; a write failed, last at {at}", advice)
     return Finding("disk", State.OK, said)
 
 

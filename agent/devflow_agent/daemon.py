@@ -1,9 +1,10 @@
 """The loop behind ``devflow watch``: one process a user that watches every project and syncs.
 
 Two threads a repository, one for its files and one for its history, so that the import of a
-long history delays no save; one more for sync, so that a dead server delays neither, and one
-that says how sync is doing, and one that archives. A thread that fails is started again, later
-each time, and disturbs no other. All it knows is in the store: it may be killed at any moment.
+long history delays no save; one more for sync, so that a dead server delays neither, one that
+says how sync is doing, one that archives and one that counts ahead. A thread that fails is
+started again, later each time, and disturbs no other. All it knows is in the store: it may be
+killed at any moment.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from uuid import UUID
 
 from devflow.errors import DevflowError, NotFound
 from devflow_agent import alerts, archiving
+from devflow_agent.analyse import activity, asking
 from devflow_agent.collect import git, watching
 from devflow_agent.collect.files import Files
 from devflow_agent.collect.worktree import WorkTree
 from devflow_agent.config import Home, now_ms
 from devflow_agent.daemon_lock import AlreadyRunning, Daemon, only_daemon, running
-from devflow_agent.store import Observation, Project, Store
+from devflow_agent.local_calendar import Calendar
+from devflow_agent.store import Observation, Project, Store, disk_trouble
 
 PROJECTS_POLL_S: Final = 1.0
 GIT_POLL_S: Final = 1.0
@@ -35,6 +38,7 @@ GIT_POLL_SHARE: Final = 50
 SYNC_POLL_S: Final = 1.0
 SYNC_INTERVAL_S: Final = 300
 ARCHIVE_POLL_S: Final = 60.0
+COUNT_POLL_S: Final = 60.0
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
 STOP_S: Final = 0.7
@@ -91,6 +95,7 @@ def _run(
         else None
     )
     archiver = _Thread("archive", lambda: _archive(store, stop), stop, on_message)
+    counter = _Thread("numbers", lambda: _count_ahead(store, stop), stop, on_message)
     while not stop.is_set():
         try:
             _update(watched, store, on_message)
@@ -100,7 +105,9 @@ def _run(
         stop.wait(PROJECTS_POLL_S)
     for repository in watched.values():
         repository.stop()
-    _join([*watched.values(), archiver, *(thread for thread in (syncing, alarm) if thread is not None)])
+    _join(
+        [*watched.values(), archiver, counter, *(thread for thread in (syncing, alarm) if thread is not None)]
+    )
 
 
 def _update(watched: dict[UUID, _Repository], store: Store, on_message: Callable[[str], None]) -> None:
@@ -144,13 +151,13 @@ class _Thread:
             try:
                 self._work()
                 return
-            except DevflowError as error:
-                if str(error) != said:  # what lasts is said once
-                    said = str(error)
-                    self._on_message(f"{self._name}: {said}")
             except Exception as error:
-                log.exception("%s failed, next try in %.0f s", self._name, retry_s)
-                said = str(error)
+                trouble = str(error) if isinstance(error, DevflowError) else disk_trouble(error)
+                if trouble is None:
+                    log.exception("%s failed, next try in %.0f s", self._name, retry_s)
+                elif trouble != said:  # what lasts is said once
+                    self._on_message(f"{self._name}: {trouble}")
+                said = trouble or str(error)
             if time.monotonic() - began > LONGEST_RETRY_S:
                 retry_s = FIRST_RETRY_S
             self._stop.wait(retry_s)
@@ -251,6 +258,16 @@ def _archive(store: Store, stop: Event) -> None:
         if archiving.is_due(store, now_ms()):
             archiving.run(store, now_ms(), is_stopped=stop.is_set)
         stop.wait(ARCHIVE_POLL_S)
+
+
+def _count_ahead(store: Store, stop: Event) -> None:
+    """What `devflow status` shows, so that after very many events nobody waits for it to be counted."""
+    counted = None
+    while not stop.is_set():
+        if (sequence := store.sequence()) != counted:
+            activity.count_ahead(store, asking.question(store, Calendar.of_this_pc(), now_ms()))
+            counted = sequence
+        stop.wait(COUNT_POLL_S)
 
 
 def _sync_interval_s(store: Store) -> float:

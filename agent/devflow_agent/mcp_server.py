@@ -47,7 +47,7 @@ from devflow_agent.mcp_answers import (
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Event, Store
+from devflow_agent.store import Event, Store, disk_trouble
 
 log = logging.getLogger(__name__)
 
@@ -279,7 +279,8 @@ def _told() -> Iterator[None]:
         raise ToolError(plain(str(error), 1_000)) from error
     except (OSError, sqlite3.Error) as error:
         log.exception("a tool failed")
-        raise ToolError(f"the local store cannot be used: {plain(str(error))}") from error
+        said = disk_trouble(error) or f"the local store cannot be used: {plain(str(error))}"
+        raise ToolError(said) from error
 
 
 def _differences(before: Settings, after: Settings) -> list[str]:

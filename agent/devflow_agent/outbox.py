@@ -256,6 +256,7 @@ def knows_anything(store: Store) -> bool:
     with store.read() as connection:
         found = connection.execute(
             "SELECT 1 FROM sync_projects UNION ALL SELECT 1 FROM sync_logs"
+            " UNION ALL SELECT 1 FROM archive.archived_events"
             " UNION ALL SELECT 1 FROM settings WHERE substr(key, 1, 5) = 'sync_' AND key <> 'sync_enabled'"
             " LIMIT 1"
         )

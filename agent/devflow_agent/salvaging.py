@@ -19,10 +19,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from devflow.errors import Busy
+from devflow.windows import HOUR_MS
 from devflow_agent import daemon_lock
 from devflow_agent.config import Home
+from devflow_agent.holding import holders
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, Store, checksum
+from devflow_agent.store import UNREADABLE, Store, checksum, salvage_of
 
 MOST_FAILURES: Final = 20_000
 """Of reads in one table: where nothing can be read at all, halving would go on for ever."""
@@ -47,15 +49,25 @@ class Salvaged:
 def salvage(home: Home, now_ms: int) -> Salvaged:
     """Put a new store in the place of a damaged one. May be killed at any moment and run again.
 
-    Raise Busy while a daemon watches.
+    Raise Busy, with nothing changed, while a daemon watches or another process has the store open: it would
+    go on writing to the files that were put aside.
     """
     if daemon_lock.is_held(home):
         raise Busy("expected no running daemon: stop `devflow watch` first")
     with daemon_lock.only_daemon(home):
-        work = home.path / "salvage"
+        work = salvage_of(home.database)
+        work.mkdir(mode=0o700, exist_ok=True)  # from now on no process opens the store any more
         # Its last step takes this file away: what was finished is not done again.
-        if not (work / "ready.json").exists() or not (work / "new" / "devflow.db").exists():
+        is_ready = (work / "ready.json").exists() and (work / "new" / "devflow.db").exists()
+        try:
+            _check_nobody_has_it_open(home)
+        except Busy:
+            if not (work / "ready.json").exists():
+                shutil.rmtree(work)
+            raise
+        if not is_ready:
             _prepare(home, work)
+        _check_nobody_has_it_open(home)  # who was opening it just then
         aside = home.path / f"damaged-{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d-%H%M%S-%f}"
         _swap(home.path, work, aside)
         events, changed, recorded, projects = json.loads((work / "ready.json").read_text("utf-8"))
@@ -63,11 +75,18 @@ def salvage(home: Home, now_ms: int) -> Salvaged:
     return Salvaged(events, changed, recorded, projects, aside)
 
 
+def _check_nobody_has_it_open(home: Home) -> None:
+    others = holders([home.path / name for name in ("devflow.db", "archive.db")])
+    if others:
+        named = ", ".join(f"pid {pid}" if pid else "one that is not of this system" for pid in others)
+        raise Busy(f"expected nobody else to have the store open, got {named}: close AI clients that use it")
+
+
 def _prepare(home: Home, work: Path) -> None:
     """Make the new store out of a copy: reading a damaged one may change it."""
-    shutil.rmtree(work, ignore_errors=True)
-    for folder in (work, work / "from"):
-        folder.mkdir(mode=0o700)
+    for left in work.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    (work / "from").mkdir(mode=0o700)
     for file in filter(Path.exists, _files(home.path)):
         shutil.copyfile(file, work / "from" / file.name)
     numbers = _rebuild(work)
@@ -258,6 +277,9 @@ def _count(connection: sqlite3.Connection) -> None:
         connection.execute(
             f"INSERT INTO {table} SELECT project_id, {column}, count(*) FROM all_events GROUP BY 1, 2"  # noqa: S608
         )
+    connection.execute(
+        f"INSERT INTO recorded_hours SELECT timestamp / {HOUR_MS}, count(*) FROM all_events GROUP BY 1"  # noqa: S608
+    )
 
 
 def _recorded(path: Path) -> int | None:

@@ -16,7 +16,7 @@ import weakref
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from uuid import UUID, uuid4
 
 from devflow import wire
 from devflow.errors import Busy, Invalid
+from devflow.windows import HOUR_MS
 from devflow_agent import schema
 from devflow_agent.schema import archive
 
@@ -99,10 +100,13 @@ class Store:
         self._idle: list[sqlite3.Connection] = []
         weakref.finalize(self, _close, self._idle)
         try:
-            self._idle.append(connection := connect(path))
-            schema.migrate(connection)
+            with noting_failures(path):
+                self._idle.append(connection := connect(path))
+                schema.migrate(connection)
             archive.read_as_one(connection)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if disk_trouble(error) is not None:
+                raise
             raise Invalid(f"cannot use the store {path}: {error} ({WAY_OUT})") from error
 
     @contextmanager
@@ -123,21 +127,53 @@ class Store:
             connection.execute("COMMIT")
 
     @contextmanager
+    def write_if_free(self) -> Iterator[sqlite3.Connection]:
+        """``write`` that waits for no other: sqlite3.OperationalError if one is writing."""
+        with self._connection() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1_000:.0f}")
+
+    @contextmanager
+    def write_by_another(self) -> Iterator[sqlite3.Connection]:
+        """``write`` on a connection of its own, which reads what was written and remembers none of it."""
+        with self._in_words(), closing(connect(self.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection nobody else uses meanwhile; one that failed is thrown away, with what it began."""
+        with self._in_words():
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = connect(self.path)
+                archive.read_as_one(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                if disk_trouble(error) is not None and _is_rolled_back(connection):
+                    # Its log ends before what failed. A new connection, if it was the last one, would read
+                    # the log from the file and take for committed what we have just called not recorded.
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+                raise
+            self._idle.append(connection)
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = connect(self.path)
-            archive.read_as_one(connection)
-        try:
-            yield connection
-        except BaseException as error:
-            connection.close()
+            with noting_failures(self.path):
+                yield
+        except Exception as error:
             if is_damage(error):
                 raise Invalid(f"the store {self.path} is damaged: {error} ({WAY_OUT})") from error
             raise
-        self._idle.append(connection)
 
     # Events
 
@@ -293,14 +329,89 @@ def is_damage(error: BaseException) -> bool:
     )
 
 
+def disk_trouble(error: BaseException) -> str | None:
+    """What to say where SQLite could not read or write a file; None if it is another error."""
+    name = getattr(error, "sqlite_errorname", "")
+    if not isinstance(error, sqlite3.OperationalError) or not name.startswith(
+        ("SQLITE_FULL", "SQLITE_IOERR")
+    ):
+        return None
+    return (
+        f"the disk has no room or fails ({error}, {name}); what was recorded before is kept,"
+        f" nothing of this was recorded ({WAY_OUT})"
+    )
+
+
+def salvage_of(store: Path) -> Path:
+    """The folder in which a salvage is made, there as long as it goes on."""
+    return store.with_name("salvage")
+
+
+def failure_of(store: Path) -> Path:
+    """The file that tells later connections of a write that failed."""
+    return store.with_name("write-failed")
+
+
+@contextmanager
+def noting_failures(store: Path) -> Iterator[None]:
+    """For everything that writes to the store or its archive; see ``_write_log_again``."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if disk_trouble(error) is not None:
+            with suppress(OSError):
+                failure_of(store).touch(mode=0o600)
+        raise
+
+
+def _write_log_again(connection: sqlite3.Connection, store: Path) -> None:
+    """Have on the disk what the log seems to hold, before anything is committed on top of it.
+
+    After an fsync that failed, the kernel takes for written what is not on the disk, and the next fsync
+    says that all is well (https://wiki.postgresql.org/wiki/Fsync_Errors). If the process ends then,
+    the next one finds a transaction in the log which a power cut would take away, with all that
+    followed it. What is written once more is waited for once more.
+    """
+    if not failure_of(store).exists() or os.name != "posix":
+        return
+    connection.execute("BEGIN IMMEDIATE")  # nobody else appends meanwhile
+    for log in (path.with_name(f"{path.name}-wal") for path in (store, archive.path_of(store))):
+        if log.exists():
+            with log.open("r+b", buffering=0) as file:
+                for at in range(0, os.fstat(file.fileno()).st_size, _PIECE):
+                    os.pwrite(file.fileno(), os.pread(file.fileno(), _PIECE, at), at)
+                os.fsync(file.fileno())
+    connection.execute("COMMIT")
+    failure_of(store).unlink(missing_ok=True)
+
+
+_PIECE: Final = 4_096
+"""Bytes. The kernel writes so few, within the file, as a whole or not at all."""
+
+
+def _is_rolled_back(connection: sqlite3.Connection) -> bool:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """A durable connection in autocommit mode; any thread may use it, one at a time."""
+    """A durable connection in autocommit mode; any thread may use it, one at a time.
+
+    Raise Busy while ``devflow doctor --salvage`` puts another file in its place, or was killed at that.
+    """
+    if salvage_of(path).exists():
+        raise Busy("the store is being salvaged; if nobody does that now, run `devflow doctor --salvage`")
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     archive.use_wal(connection, "main", BUSY_TIMEOUT_S)
     archive.attach(connection, path, BUSY_TIMEOUT_S)
+    _write_log_again(connection, path)
     return connection
 
 
@@ -316,6 +427,7 @@ def _refs(connection: sqlite3.Connection, project_id: UUID) -> dict[str, str]:
 
 def _insert(connection: sqlite3.Connection, project_id: str, observations: Iterable[Observation]) -> int:
     added: Counter[wire.EventType] = Counter()
+    hours: Counter[int] = Counter()
     local_id = last_local_id(connection) + 1
     for observation in observations:
         kind = wire.TYPE_OF[type(observation.data)]
@@ -330,11 +442,17 @@ def _insert(connection: sqlite3.Connection, project_id: str, observations: Itera
             (*row, checksum(*row)),
         ).rowcount
         added[kind] += inserted
+        hours[observation.timestamp_ms // HOUR_MS] += inserted
         local_id += inserted
     connection.executemany(
         "INSERT INTO event_counts (project_id, event_type, count) VALUES (?, ?, ?)"
         " ON CONFLICT (project_id, event_type) DO UPDATE SET count = count + excluded.count",
         [(project_id, kind, count) for kind, count in added.items()],
+    )
+    connection.executemany(
+        "INSERT INTO recorded_hours (hour, changes) VALUES (?, ?)"
+        " ON CONFLICT (hour) DO UPDATE SET changes = changes + excluded.changes",
+        [(hour, changes) for hour, changes in hours.items() if changes],
     )
     total = added.total()
     count(connection, project_id, "pending", total)

@@ -1,7 +1,9 @@
 """What a disk may hold after a power cut: the writes of a real process, recorded and played again in part.
 
 Recorded with strace. What was written before the last fsync of its file is there; of what came later, any
-part may be, in sectors. The names of files follow the same rule by the fsync of their folder.
+part may be, in sectors. The names of files follow the same rule by the fsync of their folder. After an fsync
+that failed, what was written before may not be there for good: the kernel takes it for written, and the next
+fsync says that all is well.
 """
 
 from __future__ import annotations
@@ -26,19 +28,23 @@ _NAME: Final = re.compile(r"^(devflow|archive)\.db(-wal|-journal)?$")
 class Step:
     """One call. ``file`` is a name and its generation: each time it is deleted another one begins."""
 
-    kind: Literal["write", "truncate", "sync", "unlink", "sync folder", "said"]
+    kind: Literal["write", "truncate", "sync", "failed sync", "unlink", "sync folder", "said"]
     file: tuple[str, int] = ("", 0)
     at: int = 0
     content: bytes = b""
 
 
-def record(script: str, home: Path) -> list[Step]:
-    """What the Python ``script`` does to the store in ``home``, and says on stdout; both in order."""
+def record(script: str, home: Path, fault: str = "") -> list[Step]:
+    """What the Python ``script`` does to the store in ``home``, and says on stdout; both in order.
+
+    ``fault`` is what strace injects into its calls, such as ``fdatasync:error=EIO:when=7..9``.
+    """
     log = home.with_suffix(".strace")
     subprocess.run(
         [
             *("strace", "-f", "-xx", "-y", "-s", "1000000", "-o", str(log)),
             *("-e", "trace=write,pwrite64,ftruncate,fsync,fdatasync,unlink"),
+            *(("-e", f"inject={fault}") if fault else ()),
             *(sys.executable, "-c", script, str(home)),
         ],
         check=True,
@@ -50,10 +56,11 @@ def record(script: str, home: Path) -> list[Step]:
     generation: dict[str, int] = {}
     for line in log.read_text("ascii").splitlines():
         call = _CALL.match(line)
-        if call is not None and int(call[3]) >= 0:
-            step = _step(call[1], call[2], home, generation)
-            if step is not None:
-                steps.append(step)
+        if call is None:
+            continue
+        step = _step(call[1], call[2], home, generation) if int(call[3]) >= 0 or "sync" in call[1] else None
+        if step is not None:
+            steps.append(step if int(call[3]) >= 0 else Step("failed sync", step.file))
     return steps
 
 
@@ -92,7 +99,7 @@ def _decoded(text: re.Match[str] | None) -> bytes:
 def image(steps: list[Step], until: int, folder: Path, chance: random.Random) -> None:
     """Write what the disk may hold if the power fails after so many steps."""
     done = steps[:until]
-    synced = {step.file: number for number, step in enumerate(done) if step.kind == "sync"}
+    durable = _durable(done)
     folder_synced = max((n for n, step in enumerate(done) if step.kind == "sync folder"), default=-1)
     share = chance.choice((0.0, 0.3, 0.7, 1.0))
     contents: dict[tuple[str, int], bytearray] = {}
@@ -103,7 +110,7 @@ def image(steps: list[Step], until: int, folder: Path, chance: random.Random) ->
                 names[step.file[0]] = step.file[1] + 1
         elif step.kind in ("write", "truncate"):
             content = contents.setdefault(step.file, bytearray())
-            if number < synced.get(step.file, -1):
+            if number in durable:
                 _apply(content, step)
             elif chance.random() < share:
                 _apply(content, _torn(step, chance))
@@ -111,6 +118,19 @@ def image(steps: list[Step], until: int, folder: Path, chance: random.Random) ->
     for (name, number), content in contents.items():
         if names.get(name, 0) == number:
             (folder / name).write_bytes(content)
+
+
+def _durable(done: list[Step]) -> set[int]:
+    """The numbers of those steps that a power cut takes back in no case."""
+    durable: set[int] = set()
+    waiting: dict[tuple[str, int], list[int]] = {}
+    for number, step in enumerate(done):
+        if step.kind in ("write", "truncate"):
+            waiting.setdefault(step.file, []).append(number)
+        elif step.kind in ("sync", "failed sync"):
+            before = waiting.pop(step.file, [])
+            durable.update(before if step.kind == "sync" else ())
+    return durable
 
 
 def _torn(step: Step, chance: random.Random) -> Step:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +33,11 @@ COMMANDS: Final = (
     ("migrate", "status"),
     ("doctor",),
 )
+HELLO: Final = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
 Row = tuple[Any, ...]
 
 
@@ -182,6 +190,54 @@ def test_salvage_waits_for_no_daemon(tmp_path: Path) -> None:
         salvaging.salvage(home, NOW_MS)
 
 
+def test_salvage_is_refused_while_an_ai_client_has_the_store_open(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home", tmp_path)
+    events = made(cli.home.path, events=100)
+    with closing(sqlite3.connect(cli.home.database)) as connection:
+        connection.execute("UPDATE event_counts SET count = count + 1")
+        connection.commit()
+    with subprocess.Popen(
+        [sys.executable, "-m", "devflow_agent", "mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=cli.env,
+    ) as client:
+        assert client.stdin is not None and client.stdout is not None
+        for message in (
+            {"id": 1, "method": "initialize", "params": HELLO},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/call", "params": {"name": "sync_status", "arguments": {}}},
+        ):
+            client.stdin.write(json.dumps({"jsonrpc": "2.0"} | message) + "\n")
+            client.stdin.flush()
+        while json.loads(client.stdout.readline()).get("id") != 2:
+            pass
+        said = cli.fails(6, "doctor", "--salvage")
+        assert said.startswith(f"expected nobody else to have the store open, got pid {client.pid}")
+        assert not list(cli.home.path.glob("damaged-*"))
+        assert not (cli.home.path / "salvage").exists()
+        assert recorded(Store(cli.home.database)) == events
+        client.stdin.close()
+        client.wait(20)
+    assert cli.json("doctor", "--salvage")["salvaged"]["events"] == len(events)
+    assert recorded(Store(cli.home.database)) == events
+
+
+def test_nobody_opens_a_store_that_is_being_salvaged_and_one_that_was_interrupted_is_ended(
+    tmp_path: Path,
+) -> None:
+    cli = Cli(tmp_path / "home", tmp_path)
+    events = made(cli.home.path, events=100)
+    moments = killing.run("tests.agent.archived:salvage", str(shutil.copytree(cli.home.path, tmp_path / "x")))
+    assert moments is not None
+    assert killing.run("tests.agent.archived:salvage", str(cli.home.path), kill_at=moments - 6) is None
+    assert "`devflow doctor --salvage`" in cli.fails(6, "status")
+    assert states(cli.home)["salvage"] is State.DAMAGED
+    cli.ok("doctor", "--salvage")
+    assert recorded(Store(cli.home.database)) == events
+
+
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert states(home)["store"] is State.OK
@@ -195,6 +251,11 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     assert states(home, 2_147_483_648_000)["clock"] is State.WARNING
     home.credentials.write_text("{")
     assert states(home)["credentials"] is State.WARNING
+    with home.store().write() as connection:
+        connection.execute("DELETE FROM recorded_hours WHERE hour % 7 = 0")
+    assert states(home)["counters"] is State.DAMAGED
+    salvaging.salvage(home, NOW_MS)
+    assert states(home)["counters"] is State.OK
     with home.store().write() as connection:
         connection.execute("UPDATE event_counts SET count = count + 1")
     assert states(home)["counters"] is State.DAMAGED

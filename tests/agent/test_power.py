@@ -42,7 +42,7 @@ def connect(path, durable=stores.connect):
     connection.execute("PRAGMA main.synchronous = OFF")
     connection.execute("PRAGMA archive.synchronous = OFF")
     return connection
-stores.connect = archiving.connect = connect
+stores.connect = connect
 """
 
 

@@ -84,6 +84,17 @@ def test_each_step_is_asked_for_and_a_no_ends_it(cli: Cli, outbox: Outbox, serve
     nothing_of_sync_is_left(outbox)
 
 
+def test_what_a_kill_left_in_the_archive_is_deleted_by_the_next_run(cli: Cli, outbox: Outbox) -> None:
+    with closing(sqlite3.connect(outbox.home.path / "archive.db")) as connection:
+        left = connection.execute("SELECT * FROM archived_events").fetchall()
+        cli.ok("remove", "--yes", "--keep-account")
+        row = ", ".join("?" * len(left[0]))
+        connection.executemany(f"INSERT INTO archived_events VALUES ({row})", left)  # noqa: S608
+        connection.commit()
+    assert cli.json("remove", "--yes")["done"] == {"local data": "deleted"}
+    nothing_of_sync_is_left(outbox)
+
+
 def test_a_script_says_what_it_wants(cli: Cli, server: ScriptedServer) -> None:
     assert cli.fails(2, "remove", "--json") == "--json asks nothing: add --yes"
     assert "--keep-account" in cli.fails(2, "remove", "--yes")

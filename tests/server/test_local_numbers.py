@@ -22,7 +22,7 @@ from devflow import rollups, wire
 from devflow.models import Cell, Event, Mark, Project
 from devflow.rollups import NOBODY
 from devflow.windows import Grain
-from devflow_agent.analyse import activity
+from devflow_agent.analyse import activity, hours
 from devflow_agent.analyse.activity import Numbers, Part, Question
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.store import Observation, Store
@@ -97,6 +97,7 @@ TIE: Final = [
 ]
 
 
+@pytest.mark.parametrize("keeps_from", [0, hours.WORTH_KEEPING])
 @pytest.mark.parametrize(("zone", "evening"), EVENINGS)
 @settings(
     max_examples=15,
@@ -108,12 +109,16 @@ TIE: Final = [
 def test_numbers_of_the_agent_are_those_of_the_server_by_every_window_and_project(
     world: World,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_from: int,
     zone: str,
     evening: str,
     deeds: list[Deed],
     idle_limit_ms: int,
     data: st.DataObject | None,
 ) -> None:
+    monkeypatch.setattr(hours, "WORTH_KEEPING", keeps_from)
+    monkeypatch.setattr(hours, "DENSE", min(keeps_from, hours.DENSE))
     calendar = Calendar(ZoneInfo(zone), idle_limit_ms)
     both = Both.begun(world, tmp_path, calendar)
     start_ms = round(datetime.fromisoformat(evening).replace(tzinfo=calendar.zone).timestamp() * 1_000)

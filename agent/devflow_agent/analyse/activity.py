@@ -7,17 +7,17 @@ person's, and what others did is what it has as nobody's, as far as no PC of the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from devflow import active_time, windows, wire
-from devflow.windows import Finder, Grain, Window
+from devflow import windows
+from devflow.windows import Grain, Window
 from devflow_agent import downloaded
+from devflow_agent.analyse import counting, hours
+from devflow_agent.analyse.counting import Rules, Tallies
 from devflow_agent.analyse.kept import Kept
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.store import Store
@@ -102,6 +102,9 @@ class Question:
     def windows(self) -> list[Window]:
         return windows.spans_of(self.by, self.since_ms, self.until_ms - 1, self.calendar.zone)
 
+    def rules(self) -> Rules:
+        return Rules(frozenset(self.author_keys), self.calendar.idle_limit_ms)
+
     def key(self, store: Store) -> bytes:
         parts = [
             str(store.path),
@@ -128,114 +131,64 @@ def answer(store: Store, asked: Question, kept: Kept, now_ms: int) -> Activity:
     return counted
 
 
+def count_ahead(store: Store, asked: Question) -> None:
+    """Have so much kept of what is going to be asked that counting takes no time by then."""
+    with store.read() as connection:
+        is_worth_it = hours.are_worth_keeping(connection, asked.windows())
+    if is_worth_it:
+        count(store, asked)
+
+
 def count(store: Store, asked: Question) -> Activity:
-    """Counted from the events, each read once."""
-    spans = asked.windows()
-    find, limit_ms = Finder(spans), asked.calendar.idle_limit_ms
-    tallies = {span.start_ms: _Tally() for span in spans}
-    whole, moments = _Tally(), list[_Moment]()
-    project_id = None if asked.project_id is None else str(asked.project_id)
-    author_keys = frozenset(asked.author_keys)
-    statement = _OF_ALL_DEVICES if asked.all_devices else _IN_ORDER
-    for event in _events(store, statement, spans[0].start_ms - limit_ms, spans[-1].end_ms + limit_ms):
-        data = _decoder(event.event_type).decode(event.data_json)
-        is_own = not wire.names_author(data) or wire.author_of(data) in author_keys
-        if is_own:
-            moments.append(_Moment(event.timestamp, event.project_id))
-        if project_id in (None, event.project_id) and (span := find(event.timestamp)) is not None:
-            for tally in (tallies[span.start_ms], whole):
-                tally.add(event.project_id, data, is_own=is_own)
-    for (its_project, start_ms), active_ms in active_time.active_ms(moments, find, limit_ms).items():
-        if project_id in (None, its_project):
-            for tally in (tallies[start_ms], whole):
-                tally.numbers.active_ms += active_ms
+    """Counted from the events, each read once; where there are very many, by hours that are kept."""
+    spans, rules = asked.windows(), asked.rules()
+    fresh: list[hours.Counted] = []
+    with store.read() as connection:
+        if not asked.all_devices and hours.are_worth_keeping(connection, spans):
+            found, fresh = hours.count(connection, spans, asked.calendar.zone, rules)
+        else:
+            found = counting.count(connection, spans, rules, all_devices=asked.all_devices)
+    hours.keep(store, fresh, rules)
+    if asked.project_id is not None:
+        found = {start_ms: _only(str(asked.project_id), tallies) for start_ms, tallies in found.items()}
+    whole: Tallies = {}
+    for tallies in found.values():
+        counting.unite(whole, tallies)
     return Activity(
         by=asked.by,
         zone=str(asked.calendar.zone),
-        idle_limit_ms=limit_ms,
-        total=whole.counted(),
-        parts=list(_parts(asked, spans, tallies)),
+        idle_limit_ms=rules.idle_limit_ms,
+        total=_numbers(whole),
+        parts=[
+            Part(
+                windows.label(asked.by, span.start_ms, asked.calendar.zone),
+                span.start_ms,
+                span.end_ms,
+                _numbers(found[span.start_ms]),
+            )
+            for span in spans
+        ],
     )
 
 
-class _Event(NamedTuple):
-    timestamp: int
-    project_id: str
-    event_type: str
-    data_json: str
+def _only(project_id: str, tallies: Tallies) -> Tallies:
+    return {one: tally for one, tally in tallies.items() if one == project_id}
 
 
-class _Moment(NamedTuple):
-    timestamp: int
-    project_id: str
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Numbers while they are counted; a file is known by its project and path."""
-
-    numbers: Numbers = field(default_factory=Numbers)
-    files: set[tuple[str, str]] = field(default_factory=set)
-    files_by_others: set[tuple[str, str]] = field(default_factory=set)
-
-    def add(self, project_id: str, data: wire.EventData, *, is_own: bool) -> None:
-        numbers = self.numbers
-        is_commit = isinstance(data, wire.Commit | wire.Merge)
-        if not is_own:
-            numbers.events_by_others += 1
-            numbers.commits_by_others += is_commit
-            self.files_by_others.update((project_id, path) for path in wire.paths_of(data))
-            return
-        insertions, deletions = wire.lines_of(data)
-        numbers.events += 1
-        numbers.commits += is_commit
-        numbers.insertions += insertions
-        numbers.deletions += deletions
-        self.files.update((project_id, path) for path in wire.paths_of(data))
-
-    def counted(self) -> Numbers:
-        self.numbers.files = len(self.files)
-        self.numbers.files_by_others = len(self.files_by_others - self.files)
-        return self.numbers
-
-
-# Within a millisecond by their ids, as the server has them: the last one decides whose the gap after it is.
-_IN_ORDER: Final = (
-    "SELECT timestamp, project_id, event_type, event_data FROM all_events"
-    " WHERE timestamp >= ? AND timestamp < ?"
-    " ORDER BY timestamp, id"
-)
-# What several PCs report, such as a commit, is one event. A project that is not linked here is one more.
-_OF_ALL_DEVICES: Final = """
-    SELECT timestamp, project_id, event_type, event_data FROM (
-        SELECT id, timestamp, project_id, event_type, event_data FROM all_events
-        WHERE timestamp >= ?1 AND timestamp < ?2
-        UNION ALL
-        SELECT id, timestamp,
-            coalesce((SELECT min(project_id) FROM sync_projects
-                      WHERE sync_projects.remote_id = downloaded.remote_id), remote_id),
-            event_type, event_data
-        FROM downloaded
-        WHERE timestamp >= ?1 AND timestamp < ?2
-            AND NOT EXISTS (SELECT 1 FROM all_events WHERE all_events.id = downloaded.id)
-    ) ORDER BY timestamp, id"""
-
-
-def _events(store: Store, statement: str, since_ms: int, until_ms: int) -> Iterator[_Event]:
-    with store.read() as connection:
-        for row in connection.execute(statement, (since_ms, until_ms)):
-            yield _Event(*row)
-
-
-def _parts(asked: Question, spans: Sequence[Window], tallies: dict[int, _Tally]) -> Iterator[Part]:
-    for span in spans:
-        group = windows.label(asked.by, span.start_ms, asked.calendar.zone)
-        yield Part(group, span.start_ms, span.end_ms, tallies[span.start_ms].counted())
-
-
-@cache
-def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(wire.DATA[wire.EventType(kind)])
+def _numbers(tallies: Tallies) -> Numbers:
+    """Of all projects together, in which the same path is another file."""
+    all_of = tallies.values()
+    return Numbers(
+        events=sum(one.events for one in all_of),
+        commits=sum(one.commits for one in all_of),
+        insertions=sum(one.insertions for one in all_of),
+        deletions=sum(one.deletions for one in all_of),
+        files=sum(len(one.files) for one in all_of),
+        active_ms=sum(one.active_ms for one in all_of),
+        events_by_others=sum(one.events_by_others for one in all_of),
+        commits_by_others=sum(one.commits_by_others for one in all_of),
+        files_by_others=sum(len(one.files_by_others - one.files) for one in all_of),
+    )
 
 
 _decode: Final = msgspec.json.Decoder(Activity).decode

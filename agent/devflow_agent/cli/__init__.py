@@ -20,9 +20,8 @@ from devflow_agent.cli import archive, config, doctor, local, migrate, remove, s
 from devflow_agent.cli.run import Exit, Run
 from devflow_agent.config import Home
 from devflow_agent.plain import plain
-from devflow_agent.store import WAY_OUT
+from devflow_agent.store import WAY_OUT, disk_trouble
 
-_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_SHMSIZE")
 EXIT_CODES = """\
 Exit codes:
 
@@ -106,8 +105,8 @@ def _judged(error: Exception) -> tuple[Exit, str]:
         case BrokenPipeError():  # `devflow status | head -1`
             _forget_stdout()
             return Exit.UNEXPECTED, ""
-        case sqlite3.OperationalError() if getattr(error, "sqlite_errorname", "") in _NO_ROOM:
-            return Exit.UNEXPECTED, f"the disk has no room or fails ({error}); nothing of this was recorded"
+        case sqlite3.OperationalError() if (said := disk_trouble(error)) is not None:
+            return Exit.UNEXPECTED, said
         case OSError():
             return Exit.UNEXPECTED, str(error)
         case sqlite3.Error():

@@ -28,6 +28,26 @@ CREATE TABLE event_counts (
     PRIMARY KEY (project_id, event_type)
 ) STRICT, WITHOUT ROWID;
 
+-- How often something came to the events of an hour (Unix, in UTC) or was deleted from them, in the same
+-- transaction: as long as that stays, what was counted of the hour is true. Archiving deletes here, too.
+CREATE TABLE recorded_hours (
+    hour        INTEGER PRIMARY KEY,
+    changes     INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER event_deleted AFTER DELETE ON events
+BEGIN UPDATE recorded_hours SET changes = changes + 1 WHERE hour = old.timestamp / 3600000; END;
+
+-- What was counted of an hour; each row may be deleted at any time, at the cost of counting again.
+CREATE TABLE counted_hours (
+    start_ms    INTEGER PRIMARY KEY,
+    end_ms      INTEGER NOT NULL,           -- not always an hour later, see windows.py
+    rules       BLOB NOT NULL,              -- a hash of what else it depends on
+    changes     INTEGER NOT NULL,           -- of all hours whose events it depends on
+    numbers     BLOB NOT NULL,
+    checksum    INTEGER NOT NULL            -- of all before it
+) STRICT;
+
 -- The tips the git collector last saw: what is new is what they do not reach.
 CREATE TABLE git_refs (
     project_id  TEXT NOT NULL REFERENCES projects (id),
