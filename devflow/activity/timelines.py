@@ -79,10 +79,14 @@ def timeline(
                 sums.united(part for day in days for part in by_day[day]),
                 [_day(day, by_day[day], shown.projects) for day in days],
             )
-            for monday, week in groupby(by_day, lambda day: day - timedelta(days=day.weekday()))
+            for monday, week in groupby(by_day, _monday)
             if (days := list(week))
         ],
     )
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
 
 
 def _day(day: date, parts: Sequence[Part], projects: Sequence[ProjectPart]) -> PersonDay:

@@ -164,16 +164,14 @@ def test_a_link_leads_only_where_the_person_may_still_go(crew: Crew) -> None:
     assert "moonshot" in text(page, ".projects")
 
 
-def test_a_page_that_waits_asks_again_only_for_the_person_themself(crew: Crew) -> None:
-    world = crew.team.world
-    world.report(crew.bob, crew.team.project, (build.NOW_MS, build.saved()))
+def test_a_page_that_waits_follows_by_itself_only_for_the_person_themself(crew: Crew) -> None:
+    crew.team.world.report(crew.bob, crew.team.project, (build.NOW_MS, build.saved()))
     lea, bob = crew.team.browser("lea"), crew.team.browser("bob")
-    assert not one(soup(lea.get(crew.page)), "#fresh").has_attr("hx-get")
-    assert one(soup(bob.get(crew.page)), "#fresh")["hx-get"] == crew.page
-    world.refresh()
-    answer = bob.get(crew.page, **htmx("p#fresh"))
-    assert answer.headers["HX-Retarget"] == "#main"
-    assert figures(soup(answer))["Events"] == ["38"]
+    assert "Load the page again" in text(soup(lea.get(crew.page)), "#fresh")
+    assert soup(lea.get(crew.page)).select("#live") == []
+    page = soup(bob.get(crew.page))
+    assert "follow in a moment" in text(page, "#fresh")
+    assert one(page, "#live")
 
 
 def test_a_person_without_work_is_told_what_to_do(crew: Crew) -> None:
