@@ -259,11 +259,12 @@ def test_a_range_without_a_beginning_begins_with_the_first_day(world: World, cre
 def test_four_statements_however_much_and_one_if_nothing_changed(
     world: World, crew: Crew, statements: list[str]
 ) -> None:
+    server = Server(SERVER, SERVER, world.calendar)
+
     def sent(cache: Cache) -> int:
         with world.database.writing() as session:
             people = [session.get_one(Person, member.id) for member in crew.members]
             projects = [session.get_one(Project, project.id) for project in crew.projects]
-            server = Server(SERVER, SERVER, world.calendar)
             before = len(statements)
             activity.team(session, people, projects, FIRST, TODAY, cache, server)
             return len(statements) - before
@@ -363,11 +364,12 @@ def test_a_project_of_one_person_is_told_unless_others_work_on_it_too(world: Wor
 
 def test_two_statements_for_all_help_however_many(world: World, crew: Crew, statements: list[str]) -> None:
     live_through(world, crew, random.Random(2))
+    zone = world.calendar.zone
     with world.database.writing() as session:
         people = [session.get_one(Person, member.id) for member in crew.members]
         projects = [session.get_one(Project, project.id) for project in crew.projects]
         before = len(statements)
-        activity.helping(session, people, projects, TODAY, world.calendar.zone)
+        activity.helping(session, people, projects, TODAY, zone)
         assert len(statements) - before == 2
 
 
