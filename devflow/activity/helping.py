@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -150,37 +150,50 @@ def found(
     """What follows from the work of the last ``LOOK_DAYS``."""
     known = [member for member in members if member.deactivated_at is None and member.erased_at is None]
     load_first = today - timedelta(days=LOAD_DAYS - 1)
-    recent = [each for each in done if each.day >= load_first]
-    looks = [(member, days) for member in known if (days := _last_days(member, recent)) is not None]
-    enough = [project for project in projects if _active_s(_of_project(project, done)) >= CARRIED_S]
+    by_person = _grouped(done, lambda each: each.person_id)
+    by_project = _grouped(done, lambda each: each.project_id)
+    looks = [
+        (member, days, own)
+        for member in known
+        if (own := by_person.get(member.id)) and len(days := _last_days(own, load_first)) == STUCK_DAYS
+    ]
+    enough = [project for project in projects if _active_s(by_project.get(project.id, ())) >= CARRIED_S]
     return Helping(
         first=today - timedelta(days=LOOK_DAYS - 1),
         load_first=load_first,
         last=today,
         is_fresh=is_fresh,
-        stuck=[look for member, days in looks if (look := _stuck(member, days, done)) is not None],
+        stuck=[look for parts in looks if (look := _stuck(*parts)) is not None],
         stuck_of=len(looks),
-        loads=_loads(known, projects, recent),
-        carried=list(_carried(known, enough, done)),
+        loads=_loads(known, projects, [each for each in done if each.day >= load_first]),
+        carried=[
+            carried
+            for project in enough
+            if (carried := _carried(known, project, by_project[project.id])) is not None
+        ],
         carried_of=len(enough),
     )
 
 
-def _last_days(member: Person, recent: Sequence[Done]) -> list[date] | None:
-    """The last days on which the member was active, the oldest first; None of fewer than are needed."""
-    days = sorted({each.day for each in recent if each.person_id == member.id and each.active_ms})
-    return days[-STUCK_DAYS:] if len(days) >= STUCK_DAYS else None
+def _grouped(done: Sequence[Done], key: Callable[[Done], int]) -> dict[int, list[Done]]:
+    found: dict[int, list[Done]] = {}
+    for each in done:
+        found.setdefault(key(each), []).append(each)
+    return found
 
 
-def _stuck(member: Person, days: Sequence[date], done: Sequence[Done]) -> Stuck | None:
-    own = [each for each in done if each.person_id == member.id]
+def _last_days(own: Sequence[Done], first: date) -> list[date]:
+    """The last days from ``first`` on with active time, the oldest of them first."""
+    return sorted({each.day for each in own if each.day >= first and each.active_ms})[-STUCK_DAYS:]
+
+
+def _stuck(member: Person, days: list[date], own: Sequence[Done]) -> Stuck | None:
     # From the first of them to now: a commit on a day without active time is one, too.
     since = [each for each in own if each.day >= days[0]]
     active_s = _active_s(since)
     if active_s < STUCK_S or any(each.commits for each in since):
         return None
-    last_commit = max((each.day for each in own if each.commits), default=None)
-    return Stuck(member, list(days), active_s, last_commit)
+    return Stuck(member, days, active_s, max((each.day for each in own if each.commits), default=None))
 
 
 def _loads(members: Sequence[Person], projects: Sequence[Project], recent: Sequence[Done]) -> Loads | None:
@@ -212,21 +225,15 @@ def _loads(members: Sequence[Person], projects: Sequence[Project], recent: Seque
     )
 
 
-def _carried(
-    members: Sequence[Person], projects: Sequence[Project], done: Sequence[Done]
-) -> Iterator[Carried]:
-    for project in projects:
-        work = _of_project(project, done)
-        active_s = _active_s(work)
-        for member in members:
-            own_s = _active_s([each for each in work if each.person_id == member.id])
-            if own_s >= CARRIED_SHARE * active_s:
-                unknown = sum(each.commits for each in work if each.person_id == NOBODY)
-                yield Carried(project, member, own_s, active_s, unknown)
-
-
-def _of_project(project: Project, done: Sequence[Done]) -> list[Done]:
-    return [each for each in done if each.project_id == project.id]
+def _carried(members: Sequence[Person], project: Project, work: Sequence[Done]) -> Carried | None:
+    """Whose the project is, if it is one of the members'; with such a share it is one at most."""
+    active_s, by_person = _active_s(work), _grouped(work, lambda each: each.person_id)
+    unknown = sum(each.commits for each in by_person.get(NOBODY, ()))
+    for member in members:
+        own_s = _active_s(by_person.get(member.id, ()))
+        if own_s >= CARRIED_SHARE * active_s:
+            return Carried(project, member, own_s, active_s, unknown)
+    return None
 
 
 def _active_s(done: Sequence[Done]) -> int:

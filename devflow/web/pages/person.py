@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +20,7 @@ from devflow.live import Watched
 from devflow.models import Cell, Person, Project
 from devflow.web import charts, guard, live
 from devflow.web.charts import Chart, Point
-from devflow.web.current import calendar, now, session
+from devflow.web.current import calendar, now, once, session
 from devflow.web.pages import bp, filters, labels, ranges
 from devflow.web.pages.filters import Filter
 from devflow.web.session import viewer
@@ -152,17 +151,20 @@ def _show_own(here: str) -> Response:
     person_id = subject.id
     open_ids, watched = _own_projects(subject)
 
-    def look() -> Look:
-        # The same in the thread that draws for open pages, where nobody is signed in.
+    def read() -> Look:
+        # Also in the thread that draws for open pages, where nobody is signed in.
         again = session().get_one(Person, person_id)
         return _look(again, again, asked, today)
+
+    def look() -> Look:
+        return once(asked, read)
 
     found = look()
     return live.page(
         "person/page.html",
         key=(person_id, open_ids, str(asked), str(days_order), str(projects_order)),
         watched=watched,
-        panels=lambda: _panels(functools.cache(look), days_order, projects_order),
+        panels=lambda: _panels(look, days_order, projects_order),
         exports=_exports(found, days_order, projects_order),
         **_around(found, here, is_preview=False),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -23,7 +22,7 @@ from devflow.live import Watched
 from devflow.models import Person, Project, Team
 from devflow.web import charts, guard, live
 from devflow.web.charts import Chart, Point
-from devflow.web.current import calendar, context, now, session
+from devflow.web.current import calendar, context, now, once, session
 from devflow.web.pages import bp, filters, labels, ranges
 from devflow.web.pages.ranges import Range
 from devflow.web.session import viewer
@@ -167,6 +166,10 @@ def _look(team: Team, only: Any) -> Look:
 
 
 def _found(asked: Asked) -> TeamActivity:
+    return once(asked, lambda: _read(asked))
+
+
+def _read(asked: Asked) -> TeamActivity:
     members = session().scalars(select(Person).where(Person.id.in_(asked.members))).all()
     projects = session().scalars(
         select(Project)
@@ -217,12 +220,8 @@ def _leave_receipts(others: Sequence[Member], shown: Sequence[tuple[date, date]]
 def _panels(asked: Asked, order: Order) -> live.Draw:
     """What everybody sees alike who may see this team and these projects."""
 
-    @functools.cache
-    def found() -> TeamActivity:
-        return _found(asked)
-
     def plain() -> Mapping[str, Any]:
-        shown = found()
+        shown = _found(asked)
         last = min(shown.last, asked.last)
         return {
             "shown": shown,
@@ -238,12 +237,12 @@ def _panels(asked: Asked, order: Order) -> live.Draw:
     return {
         "fresh": plain,
         "totals": plain,
-        "trend": lambda: {**plain(), "charts": _charts(found().periods)},
+        "trend": lambda: {**plain(), "charts": _charts(_found(asked).periods)},
         "load": plain,
         "focus": plain,
         "projects": lambda: {
             **plain(),
-            "rows": PROJECTS.sorted(found().projects, order),
+            "rows": PROJECTS.sorted(_found(asked).projects, order),
             "table": PROJECTS,
             "order": order,
         },
