@@ -163,6 +163,7 @@ def _to_a_newcomer(staged: Staged) -> Iterator[Shot]:
 
 def _to_a_lead(staged: Staged) -> Iterator[Shot]:
     yield Shot("lead-team", f"/teams/{staged.team}")
+    yield Shot("lead-team-members", f"/teams/{staged.team}/members")
     yield Shot("lead-project-members", f"/projects/{staged.project}/members")
     yield Shot("lead-person", f"/people/{staged.people['Ada']}")
     yield Shot("lead-person-nothing", f"/people/{staged.people['Eve']}")
@@ -186,6 +187,7 @@ def _to_an_admin(staged: Staged) -> Iterator[Shot]:
         "project-members": f"{project}/members",
         "teams": "/teams",
         "team": team,
+        "team-members": f"{team}/members",
         "people": "/people",
         "person-own": own,
         "account": f"{bob}/account",

@@ -13,6 +13,7 @@ TRANSIENT: Final = frozenset({"live", "poll", "export"})
 
 def init_app(app: Flask) -> None:
     app.add_template_global(here, "here")
+    app.add_template_global(kept, "kept")
 
 
 def here(**changes: str | None) -> str:
@@ -20,3 +21,8 @@ def here(**changes: str | None) -> str:
     kept = {name: value for name, value in request.args.items() if name not in TRANSIENT}
     query = urlencode({name: value for name, value in (kept | changes).items() if value is not None})
     return f"{request.path}?{query}" if query else request.path
+
+
+def kept(*without: str) -> list[tuple[str, str]]:
+    """What else this page's address says, for a form that changes these names of it."""
+    return [(name, value) for name, value in request.args.items() if name not in {*TRANSIENT, *without}]

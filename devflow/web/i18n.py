@@ -10,7 +10,7 @@ from typing import Final, Literal
 import flask_babel
 from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time, format_timedelta
-from babel.numbers import format_compact_decimal, format_decimal
+from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from flask import Flask, request
 
 from devflow import windows
@@ -27,9 +27,9 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    numbers = (number, compact, duration, about, hours)
-    times = (day_of, day, weekday, month_day, month, moment, iso)
-    for form in (*numbers, *times, sentence):
+    numbers = (number, compact, duration, about, hours, share, times)
+    dates = (day_of, day, weekday, short_day, month_day, month, moment, iso)
+    for form in (*numbers, *dates, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -93,6 +93,16 @@ def hours(seconds: int) -> str:
     return gettext("%(hours)s h", hours=format_decimal(seconds / HOUR_S, format="0.##", locale=locale()))
 
 
+def share(part: int, whole: int) -> str:
+    """5 of 12 as 42%; of nothing it is 0%."""
+    return format_percent(part / whole if whole else 0, locale=locale())
+
+
+def times(value: float) -> str:
+    """How many times something else it is: 1.83."""
+    return format_decimal(value, format="0.##", locale=locale())
+
+
 def span(first: date, last: date) -> str:
     """Both days with a dash between them, or the one day."""
     return day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
@@ -117,6 +127,11 @@ def moment(at_ms: int, seconds: bool = False) -> str:
 def weekday(value: date) -> str:
     """Tuesday, November 3, 2026."""
     return _date(value, "full", locale())
+
+
+def short_day(value: date) -> str:
+    """Tue, Nov 3."""
+    return format_skeleton("MMMEd", value, locale=locale())
 
 
 def month_day(value: date) -> str:

@@ -68,6 +68,27 @@ def page(
     )
 
 
+def is_whole() -> bool:
+    """Whether the page is wanted, not its stream, what has changed on it, or one of its tables.
+
+    What stands around panels and is of one viewer alone, or leaves a receipt, is read only then.
+    """
+    return tables.exported() is None and STREAM not in request.args and POLL not in request.args
+
+
+def still(
+    template: str,
+    panels: Callable[[], Draw],
+    exports: Mapping[str, Callable[[], Response]] | None = None,
+    **values: Any,
+) -> Response:
+    """The same page as it is now, or a table of it, for a viewer who has to ask anew to see it anew."""
+    if (table := tables.exported()) is not None:
+        return _exported(table, exports or {})
+    drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
+    return htmx.render(template, panels=drawn, live=None, **values)
+
+
 def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Response:
     if table not in exports:
         names = ", ".join(exports) or "no table"

@@ -150,6 +150,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /teams": OWN,
     "POST /teams": Door(f"{MANAGERS} ada"),
     "GET /teams/<uuid:team_id>": Door(f"{RED} ada", f"{BLUE} ada"),
+    "GET /teams/<uuid:team_id>/members": Door(f"{RED} ada", f"{BLUE} ada"),
     "POST /teams/<uuid:team_id>/name": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/delete": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/leave": Door(RED, BLUE),

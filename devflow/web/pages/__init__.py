@@ -31,6 +31,7 @@ def init_app(app: Flask) -> None:
         retention,
         security,
         team,
+        team_members,
         teams,
         words,
     )

@@ -42,14 +42,14 @@ def commits(first: date, last: date, numbers: Numbers, own: Numbers | None = Non
     return _label(first, last, text, None if own is None else i18n.number(own.commits))
 
 
-def files(first: date, last: date, numbers: Numbers, own: Numbers) -> str:
+def files(first: date, last: date, numbers: Numbers, own: Numbers | None = None) -> str:
     shown = i18n.number(numbers.files_changed)
     text = ngettext("%(n)s file changed", "%(n)s files changed", numbers.files_changed, n=shown)
-    return _label(first, last, text, i18n.number(own.files_changed))
+    return _label(first, last, text, None if own is None else i18n.number(own.files_changed))
 
 
-def lines(first: date, last: date, numbers: Numbers, own: Numbers) -> str:
-    return _label(first, last, _lines(numbers), _lines(own))
+def lines(first: date, last: date, numbers: Numbers, own: Numbers | None = None) -> str:
+    return _label(first, last, _lines(numbers), None if own is None else _lines(own))
 
 
 def _lines(numbers: Numbers) -> str:

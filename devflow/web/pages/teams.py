@@ -29,7 +29,7 @@ def create_team() -> ResponseReturnValue:
         team_id = guard.act(lambda writing, by: teams.create(writing, by, name, joins=joins).public_id)
     except Invalid as error:
         return _show(422, name=name, joins=joins, wrong=str(error))
-    return redirect(url_for("pages.team", team_id=team_id))
+    return redirect(url_for("pages.team_members", team_id=team_id))
 
 
 def _show(status: int = 200, *, name: str = "", joins: bool = True, wrong: str | None = None) -> Response:
