@@ -21,6 +21,11 @@ MIN_BAR: Final = 1.5
 """The least height of what is not zero: one commit beside a thousand is still one commit."""
 MAX_BAR_PCT: Final = 5.0
 """The widest bar: a day alone on its chart is no wall."""
+HEAT_LEVELS: Final = 5
+HEAT_ROW: Final = 22
+HEAT_GAP: Final = 2
+HEAT_WIDTH_PCT: Final = 3.9
+"""Of a 24th."""
 ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
@@ -48,6 +53,17 @@ class Rect:
     y: float
     width: str
     height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One value of a heat map; ``level`` is 0 for nothing, else 1 to ``HEAT_LEVELS``."""
+
+    x: str
+    y: int
+    width: str
+    height: int
+    level: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +140,25 @@ def spark(values: Sequence[int]) -> list[Rect]:
         Rect("up", _number(slot * index), _round(SPARK_HEIGHT - height), _number(slot * 0.7), _round(height))
         for index, height in enumerate(heights)
         if height
+    ]
+
+
+def heat(rows: Sequence[Sequence[int]]) -> list[list[Square]]:
+    """A square for every value, all rows equally long: the deeper, the nearer to the largest of all."""
+    top = max([1, *(value for row in rows for value in row)])
+    width = 100 / len(rows[0])
+    return [
+        [
+            Square(
+                _pct(width * column + (width - HEAT_WIDTH_PCT) / 2),
+                HEAT_ROW * row,
+                _pct(HEAT_WIDTH_PCT),
+                HEAT_ROW - HEAT_GAP,
+                _ceil(value * HEAT_LEVELS, top),
+            )
+            for column, value in enumerate(values)
+        ]
+        for row, values in enumerate(rows)
     ]
 
 

@@ -25,11 +25,14 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
         found = activity.overview(session, shown, build.NOW_MS, Cache(busy.context.vault), server)
     week, today, before, trend = found.week, found.today, found.week_before, found.trend
     assert week.commits > today.commits > 0
+    # From Monday to Wednesday, the day before this Thursday: as many as in those days of the week before.
+    assert found.so_far.commits == found.so_far_before.commits == 18
     assert figures(page)["Commits"] == [
         str(week.commits),
         f"today {today.commits}",
+        "Mon\N{EN DASH}Wed 18 (\N{PLUS-MINUS SIGN}0)",
         f"last week {before.commits}",
-        f"30 days {trend.commits}",
+        f"30 days {trend.commits} (+{trend.commits})",
     ]
     assert figures(page)["Events"][0] == str(week.events)
     assert figures(page)["Files changed"][0] == str(week.files_changed)
