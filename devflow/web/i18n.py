@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    numbers = (number, signed, signed_duration, compact, duration, about, hours)
+    numbers = (number, signed, signed_duration, rough_duration, compact, duration, about, hours)
     times = (day_of, day, weekday, weekday_name, short_weekday_name, month_day, month, moment, iso)
     for form in (*numbers, *times, sentence):
         app.add_template_filter(form)
@@ -87,8 +87,13 @@ def duration(seconds: int) -> str:
 
 
 def signed_duration(seconds: int) -> str:
-    """A difference of times: +1 h 5 min."""
-    return _sign(seconds) + duration(abs(seconds))
+    """A difference of times, +4 h, or below one hour +35 min."""
+    return _sign(seconds) + rough_duration(abs(seconds))
+
+
+def rough_duration(seconds: int) -> str:
+    """Seconds as whole hours, or below one as minutes, for where there is little room."""
+    return duration(seconds if seconds < HOUR_S else seconds // HOUR_S * HOUR_S)
 
 
 def _sign(value: int) -> str:
