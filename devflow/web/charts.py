@@ -24,8 +24,7 @@ MAX_BAR_PCT: Final = 5.0
 HEAT_LEVELS: Final = 5
 HEAT_ROW: Final = 22
 HEAT_GAP: Final = 2
-HEAT_WIDTH_PCT: Final = 3.9
-"""Of a 24th."""
+HEAT_GAP_PCT: Final = 0.25
 ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
@@ -57,13 +56,23 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One value of a heat map; ``level`` is 0 for nothing, else 1 to ``HEAT_LEVELS``."""
+    """One value of a heat map that is not 0; ``level`` is 1 to ``HEAT_LEVELS``."""
 
+    label: str
     x: str
     y: int
-    width: str
-    height: int
     level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Rows of squares, and where each row is; heights are in units of the style sheet's pixel."""
+
+    height: int
+    square_width: str
+    square_height: int
+    rows: list[int]
+    squares: list[Square]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +152,30 @@ def spark(values: Sequence[int]) -> list[Rect]:
     ]
 
 
-def heat(rows: Sequence[Sequence[int]]) -> list[list[Square]]:
-    """A square for every value, all rows equally long: the deeper, the nearer to the largest of all."""
+def heat(rows: Sequence[Sequence[int]], said: Callable[[int, int], str]) -> Heat:
+    """A square for every value but 0, all rows equally long: the deeper, the nearer to the largest of all.
+
+    ``said`` gives the text for a row and a column.
+    """
     top = max([1, *(value for row in rows for value in row)])
     width = 100 / len(rows[0])
-    return [
-        [
+    return Heat(
+        height=HEAT_ROW * len(rows),
+        square_width=_pct(width - HEAT_GAP_PCT),
+        square_height=HEAT_ROW - HEAT_GAP,
+        rows=[HEAT_ROW * row for row in range(len(rows))],
+        squares=[
             Square(
-                _pct(width * column + (width - HEAT_WIDTH_PCT) / 2),
+                said(row, column),
+                _pct(width * column + HEAT_GAP_PCT / 2),
                 HEAT_ROW * row,
-                _pct(HEAT_WIDTH_PCT),
-                HEAT_ROW - HEAT_GAP,
                 _ceil(value * HEAT_LEVELS, top),
             )
+            for row, values in enumerate(rows)
             for column, value in enumerate(values)
-        ]
-        for row, values in enumerate(rows)
-    ]
+            if value
+        ],
+    )
 
 
 def counts(top: int) -> int:

@@ -73,6 +73,18 @@ def active(first: date, last: date, numbers: Numbers, part: Part | None = None) 
     return _label(first, last, text, part, lambda own: i18n.duration(own.active_s or 0))
 
 
+def hour(weekday: int, hour: int, seconds: int) -> str:
+    return gettext(
+        "%(day)s, %(from)s to %(to)s: %(time)s active",
+        **{
+            "day": i18n.weekday_name(weekday),
+            "from": f"{hour:02}:00",
+            "to": f"{hour + 1:02}:00",
+            "time": i18n.duration(seconds),
+        },
+    )
+
+
 def untold(first: date, last: date) -> str:
     return _label(first, last, gettext("not told: fewer than three people"))
 

@@ -117,7 +117,8 @@ def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Res
         status=status,
         today=today,
         has_projects=bool(look.projects),
-        teams=_teams(),
+        # Who is shown no people has none to choose from.
+        teams=_teams() if look.named or team else [],
         team=team,
         may_create=access.may(viewer(), Action.CREATE_PROJECTS),
         name=name,

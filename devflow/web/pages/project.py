@@ -21,11 +21,12 @@ from devflow.rollups import NOBODY
 from devflow.web import addresses, charts, guard, live
 from devflow.web.current import calendar, context, now, session
 from devflow.web.i18n import gettext
-from devflow.web.pages import bars, bp, looks, ranges, words
+from devflow.web.pages import bars, bp, labels, looks, ranges, words
 from devflow.web.pages.parts import CUTS, FILES, LANGUAGES, PEOPLE, REFS, PersonRow, people_rows
 from devflow.web.session import viewer
 from devflow.wire import EventType
 
+DETAILS: Final = ("people", "hours", "files", "refs", "types", "languages")
 TABLES: Final = (PEOPLE, FILES, REFS, CUTS, LANGUAGES)
 
 
@@ -132,7 +133,8 @@ class Drawing:
             "figures": self._plain,
             "charts": lambda: {**self._plain(), "charts": bars.of(self.shown, self._part())},
         }
-        # Of one kind of event no more than its totals is told.
+        if self.look.kind is not None:  # of which no more than its totals is told
+            return draw | dict.fromkeys(DETAILS, self._plain)
         return draw | {
             "people": lambda: {
                 **self._plain(),
@@ -238,7 +240,9 @@ class Drawing:
             context().cache,
             context().server(calendar()),
         )
-        return {"hours": found, "squares": charts.heat(found.seconds), "row_height": charts.HEAT_ROW}
+        seconds = found.seconds
+        heat = charts.heat(seconds, lambda day, hour: labels.hour(day, hour, seconds[day][hour]))
+        return {"hours": found, "heat": heat}
 
     def _table(self, table: Any, rows: Any) -> dict[str, Any]:
         return {"rows": table.sorted(rows, table.order()), "table": table, "order": table.order()}
