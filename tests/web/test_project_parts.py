@@ -193,6 +193,8 @@ def test_another_persons_part_is_for_who_leads_them_leaves_a_receipt_and_is_not_
     assert soup(poll).select("hx-partial") == []
     for who in ("cem", "ada", "dan"):
         assert crew.team.browser(who).get(crew.page + part).status_code == 404
+    kinds = crew.team.browser("lea").get(f"{crew.page}{part}&type=file.saved")
+    assert kinds.status_code == 400, "what he does is not hers to know, only how much"
     options = [each.get_text() for each in page.select("#person option")]
     assert options == ["nobody in particular", "me", "Bob", "Cem"]
 

@@ -104,7 +104,10 @@ def _look(project: Project, seen: list[Seen]) -> tuple[Look, bool]:
     chosen = None
     if person is not None:
         chosen = Chosen(person.id, str(person.public_id), person.name if is_of_another else gettext("yours"))
-    return Look(project.id, _kind(), chosen, named), is_of_another
+    kind = _kind()
+    if kind is not None and is_of_another:
+        raise Invalid("expected type without person: what kinds of events another person made is not told")
+    return Look(project.id, kind, chosen, named), is_of_another
 
 
 def _kind() -> EventType | None:
