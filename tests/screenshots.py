@@ -181,6 +181,8 @@ def _to_an_admin(staged: Staged) -> Iterator[Shot]:
     addresses = {
         "overview": "/",
         "project": project,
+        "project-own": f"{project}{own.replace('/people/', '?person=')}",
+        "project-type": f"{project}?type=git.commit",
         "project-year": f"{project}?range=1y",
         "project-none-in-range": f"{project}?from=2020-01-01&to=2020-02-01",
         "project-empty": f"/projects/{staged.silent}",

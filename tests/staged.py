@@ -16,8 +16,8 @@ from devflow import receipts
 from devflow.accounts import devices, erasure, links, pairing, people, second_factor, sessions
 from devflow.accounts.links import Offer
 from devflow.context import Context
-from devflow.models import Person, Project, Role
-from devflow.wire import EventData
+from devflow.models import Person, Project, ProjectMember, Role, Team, TeamMember
+from devflow.wire import BranchSwitched, EventData
 from tests import build
 from tests.build import Member, World
 
@@ -54,8 +54,11 @@ def stage(context: Context, days: int = 12) -> Staged:
     found = [
         world.project(name, ada, bob, roles=managed) for name in ("atlas-api", "billing", "design-system")
     ]
+    others = tuple(map(world.person, ("Gus", "Hana")))
+    _join(world, found[0], team, others)
     silent = world.project("field-notes", ada, roles=managed)
     _work(world, found, (ada, bob), days)
+    _work(world, found[:1], others, days)
     with world.database.writing() as session:
         by_ada, by_bob, by_eve = (world.by(session, who) for who in (ada, bob, eve))
         devices.rename(session, by_ada, ada.device_id, "Workstation")
@@ -92,6 +95,13 @@ def _cookie(world: World, session: Session, who: Member, needs_code: bool = Fals
     return sessions.begin(session, world.by(session, who), person, FIREFOX, needs_code=needs_code)
 
 
+def _join(world: World, project: Project, team: Team, people: tuple[Member, ...]) -> None:
+    with world.database.writing() as session:
+        for who in people:
+            session.add(ProjectMember(project_id=project.id, person_id=who.id, role=Role.DEVELOPER))
+            session.add(TeamMember(team_id=team.id, person_id=who.id, role=Role.DEVELOPER))
+
+
 def _work(world: World, projects: list[Project], members: tuple[Member, ...], days: int) -> None:
     chance = random.Random(7)
     for number, project in enumerate(projects):
@@ -117,6 +127,9 @@ def _deeds(chance: random.Random, author: str, busy: float, days: int) -> Iterat
                 break
             path = f"{chance.choice(('src', 'tests', 'docs'))}/part{chance.randrange(40)}.py"
             yield at, build.saved(path)
+            if chance.random() < 0.04:
+                name = chance.choice(("main", "main", "feature/charts", "fix/late-events"))
+                yield at + 5_000, BranchSwitched(branch=name, previous=None)
             if chance.random() < 0.22:
                 lines = int(chance.lognormvariate(3, 1.1))
                 deletions = int(lines * chance.random() * 0.8)

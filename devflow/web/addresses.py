@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from flask import Flask, request
+
+from devflow.errors import Invalid
 
 TRANSIENT: Final = frozenset({"live", "poll", "export"})
 """How the page is asked for, not what is on it."""
@@ -26,3 +29,12 @@ def here(**changes: str | None) -> str:
 def kept(*without: str) -> list[tuple[str, str]]:
     """What else this page's address says, for a form that changes these names of it."""
     return [(name, value) for name, value in request.args.items() if name not in {*TRANSIENT, *without}]
+
+
+def public_id(name: str) -> UUID | None:
+    """The id that the address gives under this name, None for none; raise Invalid for what is no id."""
+    given = request.args.get(name, "")
+    try:
+        return UUID(given) if given else None
+    except ValueError as error:
+        raise Invalid(f"expected {name} to be an id of one, got {given[:40]!r}") from error

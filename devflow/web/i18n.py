@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton, format_time, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_day_names
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from flask import Flask, request
 
@@ -27,9 +27,10 @@ def init_app(app: Flask) -> None:
     flask_babel.Babel(app, locale_selector=preferred)
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    numbers = (number, compact, duration, about, hours, share, times)
-    dates = (day_of, day, weekday, short_day, month_day, month, moment, iso)
-    for form in (*numbers, *dates, sentence):
+    spans = (duration, signed_duration, rough_duration, about, hours)
+    numbers = (number, signed, compact, share, times)
+    days = (day_of, day, short_day, weekday, weekday_name, short_weekday_name, month_day, month, moment, iso)
+    for form in (*spans, *numbers, *days, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
@@ -64,6 +65,11 @@ def number(value: int) -> str:
     return _decimal(value, locale())
 
 
+def signed(value: int) -> str:
+    """12 as +12, -3 with a minus sign, and 0 as \u00b10."""
+    return _sign(value) + number(abs(value))
+
+
 def compact(value: int) -> str:
     """1234567 as 1.2M, for where there is little room."""
     return format_compact_decimal(value, fraction_digits=1, locale=locale())
@@ -79,6 +85,20 @@ def duration(seconds: int) -> str:
     if 0 < seconds < MINUTE_S:
         return gettext("< 1 min")
     return gettext("%(minutes)s min", minutes=minutes)
+
+
+def signed_duration(seconds: int) -> str:
+    """A difference of times, +4 h, or below one hour +35 min."""
+    return _sign(seconds) + rough_duration(abs(seconds))
+
+
+def rough_duration(seconds: int) -> str:
+    """Seconds as whole hours, or below one as minutes, for where there is little room."""
+    return duration(seconds if seconds < HOUR_S else seconds // HOUR_S * HOUR_S)
+
+
+def _sign(value: int) -> str:
+    return "+" if value > 0 else "\u2212" if value else "\u00b1"
 
 
 def about(seconds: int) -> str:
@@ -137,6 +157,16 @@ def short_day(value: date) -> str:
 def month_day(value: date) -> str:
     """Nov 3."""
     return format_skeleton("MMMd", value, locale=locale())
+
+
+def weekday_name(number: int) -> str:
+    """Tuesday, for 1."""
+    return str(get_day_names("wide", locale=locale())[number])
+
+
+def short_weekday_name(number: int) -> str:
+    """Tue, for 1."""
+    return str(get_day_names("abbreviated", locale=locale())[number])
 
 
 def month(value: date) -> str:

@@ -46,26 +46,27 @@ def page(
     panels: Callable[[], Draw],
     status: int = 200,
     exports: Mapping[str, Callable[[], Response]] | None = None,
+    is_live: bool = True,
     **values: Any,
 ) -> Response:
     """Answer with the page, its stream, what has changed since a version, or one of its tables as CSV.
 
     ``key`` is all that decides what the panels show besides the database's contents: of what they are,
     the range, the rights of who looks. Whoever has the same key sees the same, so ``panels`` asks nothing
-    about who looks; it is called anew for each drawing. ``values`` are for what stands around them.
+    about who looks; it is called anew for each drawing. ``values`` are for what stands around them. A page
+    that is not ``is_live`` shows another person's own: each look at it is one that they are told of.
     """
     key = (template, *key, str(i18n.locale()))
     version = watched.version(key)
     if (table := tables.exported()) is not None:
         return _exported(table, exports or {})
-    if STREAM in request.args:
+    if is_live and STREAM in request.args:
         return _stream(template, key, watched, panels)
-    if POLL in request.args:
+    if is_live and POLL in request.args:
         return _polled(template, version, panels)
     drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
-    return htmx.render(
-        template, status, panels=drawn, live={way: here(**{way: version}) for way in (STREAM, POLL)}, **values
-    )
+    ways = {way: here(**{way: version}) for way in (STREAM, POLL)} if is_live else None
+    return htmx.render(template, status, panels=drawn, live=ways, **values)
 
 
 def is_whole() -> bool:

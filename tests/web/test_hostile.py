@@ -167,9 +167,9 @@ def test_hostile_text_in_an_address_is_text(planted: Team, browser: Browser) -> 
     names = {"from", "to"} | {
         name
         for file in (ROOT / "devflow" / "web").rglob("*.py")
-        for name in re.findall(r'(?:args|query)\.get\(\s*"(\w+)"', file.read_text())
+        for name in re.findall(r'(?:(?:args|query)\.get|public_id)\(\s*"(\w+)"', file.read_text())
     }
-    assert {"next", "range"} <= names
+    assert {"next", "range", "person", "team", "type"} <= names
     addresses = [route.address for route in one_of_each(planted)]
     with serving(planted.app) as site, tab(browser, site) as watched:
         for text in hostile.TOGETHER:

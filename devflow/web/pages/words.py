@@ -77,6 +77,23 @@ def action(allowed: Action) -> str:
             return gettext("cut off anybody's PC")
 
 
+@bp.app_template_filter("ref_act")
+def ref_act(kind: EventType) -> str:
+    """What was done to a branch or a tag."""
+    match kind:
+        case EventType.BRANCH_SWITCHED:
+            return gettext("switched to")
+        case EventType.BRANCH_CREATED:
+            return gettext("branch created")
+        case EventType.BRANCH_DELETED:
+            return gettext("branch deleted")
+        case EventType.TAG_CREATED:
+            return gettext("tag created")
+        case other:
+            raise AssertionError(f"expected a kind of branches or tags, got {other}")
+
+
+@bp.app_template_filter("event_type")
 def event_type(kind: EventType) -> str:
     match kind:
         case EventType.FILE_SAVED:
