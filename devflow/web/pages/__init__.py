@@ -15,6 +15,7 @@ def init_app(app: Flask) -> None:
         audit,
         devices,
         export,
+        feed,
         keys,
         links,
         me,
@@ -30,8 +31,10 @@ def init_app(app: Flask) -> None:
         project_members,
         retention,
         security,
+        start,
         team,
         teams,
+        trace,
         words,
     )
 
