@@ -12,6 +12,7 @@ bp = Blueprint("pages", __name__)
 def init_app(app: Flask) -> None:
     from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
         account,
+        agent,
         audit,
         devices,
         export,

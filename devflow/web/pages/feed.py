@@ -117,6 +117,8 @@ def _panels(person_id: int, ids: Sequence[int], kind: EventType | None, order: O
         found = ENTRIES.sorted(_rows(person_id, ids, kind), order)
         return {"rows": found, "table": ENTRIES, "order": order, "most": own_feed.MOST, "days": DAYS}
 
+    if not ids:
+        return {}
     return {"own": own, "others": lambda: {"rows": _others(person_id, ids, kind), "days": OTHERS_DAYS}}
 
 
