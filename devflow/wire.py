@@ -34,6 +34,7 @@ CLOCK_HEADER: Final = "Date"
 """On uploads and on their answers: the sender's own time (RFC 9110, 6.6.1), for ``clock_ahead``."""
 REPORT_HEADER: Final = "DevFlow-Sync"
 """On uploads: how sync is doing on the PC, see ``Report``. Whoever does not know it ignores it."""
+MAX_REPORT: Final = 200
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
@@ -527,15 +528,19 @@ class Problem(Struct, frozen=True, kw_only=True):
     request_id: str | UnsetType = msgspec.field(name="requestId", default=UNSET)
 
 
-class StreamBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class StreamBatch(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
     """A batch as it goes over the stream; ``number`` is larger than that of the one before.
 
-    ``sent_at`` is the time on the PC's clock, as an upload says it in ``Date``; ``batch`` what is its body.
+    ``sent_at`` is the time on the PC's clock, as an upload says it in ``Date``; ``batch`` what is its body,
+    ``report`` what it says in ``REPORT_HEADER``, if anything.
     """
 
     number: Annotated[int, Meta(ge=1, le=MAX_TIMESTAMP_MS)]
     sent_at: Millis
     batch: Raw
+    report: Annotated[str, Meta(max_length=MAX_REPORT)] | None = None
 
 
 class StreamAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -803,7 +808,6 @@ def _number(name: str, found: dict[str, str]) -> int | None:
     return number
 
 
-MAX_REPORT: Final = 200
 _REPORTED: Final = re.compile(r"(?:^|,)[ ]*([a-z]{1,20})=([0-9]{1,15})[ ]*(?=,|$)", re.ASCII)
 
 

@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, reconnect
 
 from devflow import wire
 from devflow.errors import Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, outbox
+from devflow_agent import batches, measures, outbox
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home
 from devflow_agent.outbox import Attempt, Waiting
@@ -42,7 +42,9 @@ CLOSE_S: Final = 0.3
 _PATH: Final = "/sync/stream"
 _OPEN: Final = 101
 _UPGRADE_REQUIRED: Final = 426
-_FRAME_BYTES: Final = 128  # more than what stands around a batch in its message
+REPORT_EVERY_S: Final = 60.0
+"""How sync is doing is said with the first batch of a stream, and then so often."""
+_FRAME_BYTES: Final = 128 + wire.MAX_REPORT  # more than what stands around a batch in its message
 log = logging.getLogger(__name__)
 
 
@@ -81,6 +83,7 @@ class Stream:
         self._device_id = store.device_id()
         self._on_their_way: dict[int, _Sent] = {}
         self._number = 0
+        self._reported_at_s: float | None = None
         self.after = store.sequence()
         """Events up to this local id are none of ours: an upload has sent them, or has seen them refused."""
         self.has_settled = False
@@ -140,12 +143,26 @@ class Stream:
     def _send_part(self, part: list[Sendable], body: bytes) -> None:
         self._number += 1
         attempt = self._sending.begun(part, len(body), "live")
-        batch = wire.StreamBatch(number=self._number, sent_at=attempt.timestamp_ms, batch=msgspec.Raw(body))
+        batch = wire.StreamBatch(
+            number=self._number,
+            sent_at=attempt.timestamp_ms,
+            batch=msgspec.Raw(body),
+            report=self._report(len(part)),
+        )
         self._on_their_way[self._number] = _Sent(part, attempt, time.monotonic())
         # From now on it is not sent again here, whatever becomes of it.
         self.after = part[-1].event.local_id
         with _ended():
             self._connection.send(wire.encode(batch), text=True)
+
+    def _report(self, sending: int) -> str | None:
+        """How sync is doing, if it is time to say so."""
+        now_s = time.monotonic()
+        if self._reported_at_s is not None and now_s - self._reported_at_s < REPORT_EVERY_S:
+            return None
+        self._reported_at_s = now_s
+        on_their_way = sum(len(sent.part) for sent in self._on_their_way.values())
+        return wire.report_header(measures.report(self._store, sending + on_their_way))
 
     def _receive(self) -> bool:
         """Settle by an answer, if one comes; return False if its batch has to be uploaded in parts."""

@@ -73,7 +73,7 @@ def _reported_troubles(device: Device, now_ms: int) -> list[Trouble]:
     report = reported(device)
     if report is None or device.reported_at is None:
         return []
-    # Events that come over a stream bring no report.
+    # Not each batch of a stream brings a report.
     heard_at = max(device.reported_at, device.last_seen_at or 0)
     patience_ms = max(SILENCE_MS, 2_000 * (report.interval or 0))
     found = {

@@ -41,6 +41,7 @@ LOOK_EVERY: Final = 3
 """Pings: once a minute it is looked whether who sends nothing still may, which takes some 1.5 ms."""
 UPLOAD: Final = "/sync/events"
 EXTENSION: Final = "devflow_streams"
+_REPORT: Final = f"HTTP_{wire.REPORT_HEADER.upper().replace('-', '_')}"
 _OPEN: Final = 101
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
@@ -218,6 +219,8 @@ class _Stream:
             "HTTP_DATE": wire.clock(asked.sent_at),
             "wsgi.input": BytesIO(body),
         }
+        if asked.report is not None:
+            environ[_REPORT] = asked.report
         answer = Answer.from_app(self._app.wsgi_app, environ, buffered=True)
         return wire.StreamAnswer(
             number=asked.number,
