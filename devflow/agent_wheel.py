@@ -15,10 +15,9 @@ NAME: Final = f"devflow_monitor-{devflow.__version__}-py3-none-any.whl"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """``size`` in bytes, ``sha256`` in hex."""
+    """``content`` is kept with its ``sha256`` (hex), so that both are of one file."""
 
-    path: Path
-    size: int
+    content: bytes
     sha256: str
 
 
@@ -32,6 +31,7 @@ def find(folder: Path) -> Wheel | None:
         return None
 
 
-@functools.lru_cache(maxsize=2)
-def _read(path: Path, _changed_ns: int, size: int) -> Wheel:
-    return Wheel(path.resolve(), size, hashlib.sha256(path.read_bytes()).hexdigest())
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, _changed_ns: int, _size: int) -> Wheel:
+    content = path.read_bytes()
+    return Wheel(content, hashlib.sha256(content).hexdigest())

@@ -94,7 +94,7 @@ def test_a_report_beside_a_batch_is_kept_as_that_of_an_upload_is(offer: Offer) -
     def told() -> str | None:
         database = Database(offer.server.database_url)
         with database.reading() as session:
-            device = session.scalars(select(Device).filter_by(public_id=UUID(offer.sender.device))).one()
+            device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
             found = device.report
         database.close()
         return found
@@ -104,7 +104,8 @@ def test_a_report_beside_a_batch_is_kept_as_that_of_an_upload_is(offer: Offer) -
             (("queue=3, version=1020003", "queue=3, version=1020003"), ("", None), ("x\r\nqueue=4", None)), 1
         ):
             stream.send(
-                message(number, good(offer))[:-1] + b',"report":' + json.dumps(said).encode() + b"}", text=True
+                message(number, good(offer))[:-1] + b',"report":' + json.dumps(said).encode() + b"}",
+                text=True,
             )
             assert json.loads(stream.recv(TIMEOUT_S))["status"] == 200
             assert told() == kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from flask import Response, send_file
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from devflow import agent_wheel
@@ -22,6 +22,10 @@ class Install:
 
     wheel: Wheel
     address: str
+
+    @property
+    def name(self) -> str:
+        return NAME
 
     @property
     def pip(self) -> str:
@@ -60,9 +64,9 @@ def agent_file(wheel: str) -> ResponseReturnValue:
     found = agent_wheel.find(context().settings.agent_path)
     if found is None or wheel != NAME:
         raise NotFound(f"this server has no agent of the name {wheel[:80]}")
-    response: Response = send_file(
-        found.path, mimetype="application/octet-stream", as_attachment=True, etag=found.sha256
-    )
+    response = Response(found.content, mimetype="application/octet-stream")
+    response.headers["Content-Disposition"] = f'attachment; filename="{NAME}"'
     # Asked for again each time, and then mostly answered 304: a rebuilt one has the same address.
     response.headers["Cache-Control"] = "public, no-cache"
-    return response
+    response.set_etag(found.sha256)
+    return response.make_conditional(request)
