@@ -20,6 +20,7 @@ from devflow.models import Base
 WORDS: Final = {
     "token": "guess",
     "filename": "icon.svg",
+    "wheel": "devflow_monitor-0.1.0-py3-none-any.whl",
     "form": "csv",
     "event_id": "00000000-0000-4000-8000-000000000000",
 }

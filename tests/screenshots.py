@@ -123,7 +123,8 @@ def _first_minutes(setup: str) -> Iterator[Shot]:
     yield Shot("new-setup", setup)
     account = {"Name": "Ada", "E-mail": "ada@example.org"}
     yield Shot("new-setup-wrong", setup, {**account, "Password": "a" * 12}, press="Make account")
-    yield Shot("new-overview", setup, {**account, "Password": build.PASSWORD}, press="Make account")
+    yield Shot("new-start", setup, {**account, "Password": build.PASSWORD}, press="Make account")
+    yield Shot("new-overview", "/")
     for name in (
         "teams",
         "people",
@@ -155,6 +156,8 @@ def _to_strangers(staged: Staged) -> Iterator[Shot]:
 
 def _to_a_newcomer(staged: Staged) -> Iterator[Shot]:
     yield Shot("newcomer-overview", "/")
+    yield Shot("newcomer-start", "/start")
+    yield Shot("newcomer-feed", "/feed")
     yield Shot("newcomer-teams", "/teams")
     yield Shot("newcomer-me", "/me")
     yield Shot("newcomer-project", f"/projects/{staged.project}")
@@ -201,6 +204,12 @@ def _to_an_admin(staged: Staged) -> Iterator[Shot]:
         "retention": "/retention",
         "retention-preview": "/retention?days=100",
         "audit": "/audit",
+        "start": "/start",
+        "agent": "/agent",
+        "feed": "/feed",
+        "feed-commits": "/feed?type=git.commit",
+        "trace": "/trace",
+        "trace-nothing": f"/trace?id={staged.project}",
         "me": "/me",
         "me-as-seen-by": f"/me/as-seen-by/{staged.people['Bob']}",
         "me-receipts": "/me/receipts",

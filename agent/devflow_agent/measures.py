@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
+import devflow
 from devflow import wire
 from devflow_agent import outbox
 from devflow_agent.outbox import Attempt
@@ -59,4 +60,5 @@ def report(store: Store, sending: int) -> wire.Report:
         interval=settings.sync_interval_s,
         batch=settings.sync_batch_size,
         start=int(settings.sync_on_start),
+        version=wire.version_number(devflow.__version__),
     )

@@ -61,6 +61,8 @@ EVERY_ADMIN: Final = Door("ada", "ada")
 DOORS: Final[dict[str, Door]] = {
     # Without an account
     "GET /static/<path:filename>": ANYBODY,
+    "GET /agent": ANYBODY,
+    "GET /agent/<wheel>": GUESSED_LINK,  # there is none in tests
     "GET /healthz": ANYBODY,
     "GET /openapi.json": ANYBODY,
     "GET /setup/<token>": GUESSED_LINK,
@@ -79,6 +81,10 @@ DOORS: Final[dict[str, Door]] = {
     "POST /auth/pair/token": ANYBODY,
     # The own account
     "GET /": OWN,
+    "GET /start": OWN,
+    "POST /start/project": Door(f"{MANAGERS} ada"),
+    "GET /feed": OWN,
+    "GET /trace": OWN,
     "POST /sign-out": OWN,
     "GET /me": OWN,
     "GET /me/receipts": OWN,

@@ -267,6 +267,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "POST /teams/<uuid:team_id>/members/<uuid:member_id>/remove": Deed(Act.TEAM_MEMBER_REMOVED, "max"),
     # Projects
     "POST /projects": Deed(Act.PROJECT_MADE, "max", RENAMED),
+    "POST /start/project": Deed(Act.PROJECT_MADE, "max", RENAMED),
     "POST /projects/<uuid:project_id>/name": Deed(Act.PROJECT_RENAMED, "max", RENAMED),
     "POST /projects/<uuid:project_id>/delete": Deed(
         Act.PROJECT_DELETED, "ada", {"typed": PROJECT_NAMES["red"]}

@@ -12,9 +12,11 @@ bp = Blueprint("pages", __name__)
 def init_app(app: Flask) -> None:
     from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
         account,
+        agent,
         audit,
         devices,
         export,
+        feed,
         keys,
         links,
         me,
@@ -30,9 +32,11 @@ def init_app(app: Flask) -> None:
         project_members,
         retention,
         security,
+        start,
         team,
         team_members,
         teams,
+        trace,
         words,
     )
 

@@ -61,7 +61,7 @@ def set_up(token: str) -> ResponseReturnValue:
             email=request.form.get("email", ""),
             wrong=str(error),
         )
-    return _enter(person, session_token, url_for("pages.overview"))
+    return _enter(person, session_token, url_for("pages.start"))
 
 
 @bp.get("/sign-in")

@@ -66,7 +66,7 @@ def accept(token: str) -> ResponseReturnValue:
     except Invalid as error:
         given = {"name": form.get("name", ""), "email": form.get("email", "")}
         return _invited(token, 422, **given, wrong=str(error))
-    return browser.keep(Response(status=302, headers={"Location": url_for("pages.overview")}), session_token)
+    return browser.keep(Response(status=302, headers={"Location": url_for("pages.start")}), session_token)
 
 
 def _invited(token: str, status: int = 200, **given: str) -> Response:

@@ -26,6 +26,7 @@ class Way:
 def main(person: Person) -> list[Way]:
     """What stands in the head of every page."""
     ways = [_way("overview", gettext("Overview"), "/projects")]
+    ways.append(_way("feed", gettext("Feed"), "/trace"))
     ways.append(_way("teams", gettext("Teams"), "/teams", is_above=_is_of_another()))
     for endpoint, text, action in (
         ("people", gettext("People"), Action.MANAGE_PEOPLE),
@@ -47,6 +48,7 @@ def own() -> list[Way]:
         _way("own_account", gettext("Account"), "/me/account"),
         _way("security", gettext("Security"), "/me/security"),
         _way("my_devices", gettext("PCs"), "/me/devices", "/pair"),
+        _way("start", gettext("First steps"), "/start", "/agent"),
     ]
 
 
