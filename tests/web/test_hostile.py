@@ -32,6 +32,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 PHONE: Final = {"width": 390, "height": 844}
 # What a browser asks for by itself beside the address it was sent to.
 ASSETS: Final = "/static/"
+KEPT: Final = re.compile("(^|&)(live|poll)=[0-9a-f]+$")
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -61,6 +62,8 @@ class Watched:
             parts.path.startswith(ASSETS)
             or parts.path == urlsplit(self.expected).path
             or request.redirected_from is not None
+            # The stream of a page that one was sent on to.
+            or (KEPT.search(parts.query) is not None and parts.path == urlsplit(self.page.url).path)
         )
         if not is_ours and parts.scheme != "data":
             self.notes.append(f"asked for {request.url}")
