@@ -56,17 +56,18 @@ def page(
     about who looks; it is called anew for each drawing. ``values`` are for what stands around them. A page
     that is not ``is_live`` shows another person's own: each look at it is one that they are told of.
     """
+    if not is_live or request.method == "POST":  # what a form is answered has no address to follow
+        return still(template, panels, status, exports, **values)
     key = (template, *key, str(i18n.locale()))
     version = watched.version(key)
     if (table := tables.exported()) is not None:
         return _exported(table, exports or {})
-    if is_live and STREAM in request.args:
+    if STREAM in request.args:
         return _stream(template, key, watched, panels)
-    if is_live and POLL in request.args:
+    if POLL in request.args:
         return _polled(template, version, panels)
-    drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
-    ways = {way: here(**{way: version}) for way in (STREAM, POLL)} if is_live else None
-    return htmx.render(template, status, panels=drawn, live=ways, **values)
+    ways = {way: here(**{way: version}) for way in (STREAM, POLL)}
+    return htmx.render(template, status, panels=_marked(template, panels), live=ways, **values)
 
 
 def is_whole() -> bool:
@@ -80,14 +81,14 @@ def is_whole() -> bool:
 def still(
     template: str,
     panels: Callable[[], Draw],
+    status: int = 200,
     exports: Mapping[str, Callable[[], Response]] | None = None,
     **values: Any,
 ) -> Response:
     """The same page as it is now, or a table of it, for a viewer who has to ask anew to see it anew."""
     if (table := tables.exported()) is not None:
         return _exported(table, exports or {})
-    drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
-    return htmx.render(template, panels=drawn, live=None, **values)
+    return htmx.render(template, status, panels=_marked(template, panels), live=None, **values)
 
 
 def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Response:
@@ -95,6 +96,10 @@ def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Resp
         names = ", ".join(exports) or "no table"
         raise Invalid(f"expected {tables.EXPORT} to name {names}, got {table[:40]!r}")
     return exports[table]()
+
+
+def _marked(template: str, panels: Callable[[], Draw]) -> dict[str, Markup]:
+    return {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
 
 
 def _drawn(template: str, panels: Callable[[], Draw]) -> dict[str, str]:

@@ -49,7 +49,6 @@ def _show(status: int = 200, **mistake: Any) -> Response:
         exports={"pcs": lambda: PCS.csv(PCS.sorted(rows(person_id), order))},
         status=status,
         devices=own,
-        is_mistake=bool(mistake),
         public_url=context().settings.public_url,
     )
 
