@@ -10,6 +10,7 @@ RUN python -m venv --without-pip /opt/devflow \
 COPY app.py gunicorn.conf.py /app/
 COPY devflow /app/devflow
 COPY templates /app/templates
+COPY translations /app/translations
 COPY static /app/static
 RUN python -m compileall -q /app
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -15,27 +14,23 @@ from devflow.access import NotAllowed, NotYours
 from devflow.crypto import Damaged
 from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx, request_ids
-from devflow.web.i18n import gettext, ngettext
+from devflow.web.addresses import is_for_programs
+from devflow.web.i18n import gettext, ngettext, said
 
 FAULT: Final = 500
 log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
-# What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = re.compile(
-    r"/((sync|auth|account|metrics|healthz|openapi\.json)|projects/.*/status|teams/.*/activity)(/.*)?",
-    re.DOTALL,
-)
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(Invalid, lambda error: show(400, str(error)))
-    app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
-    app.register_error_handler(NotFound, lambda error: show(404, str(error)))
+    app.register_error_handler(Invalid, lambda error: show(400, said(error)))
+    app.register_error_handler(Unauthorized, lambda error: show(403, said(error)))
+    app.register_error_handler(NotFound, lambda error: show(404, said(error)))
     # Their words, of permissions and ids, are for programs.
     app.register_error_handler(NotAllowed, lambda error: show(403, str(error), is_for_people=False))
     app.register_error_handler(NotYours, lambda error: show(404, str(error), is_for_people=False))
-    app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(TooLarge, lambda error: show(413, said(error)))
     app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
     app.register_error_handler(Damaged, damaged)
     app.register_error_handler(SQLAlchemyError, lambda error: http_error(api.unavailable(error)))
@@ -77,7 +72,7 @@ def http_error(error: HTTPException) -> Response:
 def show(status: int, detail: str | None, name: str = "", *, is_for_people: bool = True) -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
-    if PROGRAMS.fullmatch(request.path):
+    if is_for_programs():
         return api.name_the_server(api.problem(status, name or title, detail or advice))
     return htmx.render(
         "errors/page.html",

@@ -16,6 +16,7 @@ def init_app(app: Flask) -> None:
         devices,
         export,
         keys,
+        language,
         links,
         me,
         my_devices,

@@ -13,6 +13,7 @@ from devflow.accounts import devices
 from devflow.errors import Invalid
 from devflow.web import guard, htmx
 from devflow.web.current import context, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -30,7 +31,7 @@ def rename_device(device_id: UUID) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: devices.rename(writing, by, device_id, name))
     except Invalid as error:
-        return _show(422, renamed=device_id, name=name, wrong=str(error))
+        return _show(422, renamed=device_id, name=name, wrong=said(error))
     return redirect(url_for("pages.my_devices"), 303)
 
 

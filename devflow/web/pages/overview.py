@@ -19,6 +19,7 @@ from devflow.models import Project
 from devflow.web import charts, guard, live
 from devflow.web.charts import Point
 from devflow.web.current import calendar, context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp, labels
 from devflow.web.session import viewer
 from devflow.web.tables import Order, Table
@@ -50,7 +51,7 @@ def create_project() -> ResponseReturnValue:
     try:
         project_id = guard.act(lambda writing, by: projects.create(writing, by, name).public_id)
     except Invalid as error:
-        return _show(422, name=name, wrong=str(error))
+        return _show(422, name=name, wrong=said(error))
     return redirect(url_for("pages.project", project_id=project_id))
 
 
