@@ -21,6 +21,12 @@ _PROGRAMS: Final = re.compile(
 
 def init_app(app: Flask) -> None:
     app.add_template_global(here, "here")
+    app.add_template_global(way_back, "way_back")
+
+
+def way_back() -> str:
+    """This page's address to come back to, empty for the answer to a form."""
+    return here() if request.method == "GET" else ""
 
 
 def own_path(wanted: str) -> str | None:
