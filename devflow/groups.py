@@ -222,7 +222,9 @@ def _membership(session: Session, rules: _Rules, group: Team | Project, person_i
 
 def _member_role(given: str) -> Role:
     if given not in MEMBER_ROLES:
-        raise Invalid(f"expected the role {', '.join(MEMBER_ROLES)}, got {given[:40]!r}")
+        raise Invalid(
+            "expected the role %(roles)s, got %(given)r", roles=", ".join(MEMBER_ROLES), given=given[:40]
+        )
     return Role(given)
 
 

@@ -88,6 +88,16 @@ def said(error: DevflowError) -> str:
     return " ".join((gettext(error.message, **error.values), *map(gettext, error.more)))
 
 
+def is_known(error: DevflowError) -> bool:
+    """Whether ``said`` is in the reader's language. Catalogs lack what only broken addresses lead to."""
+    return is_source() or gettext(error.message) != error.message
+
+
+def is_source() -> bool:
+    """Whether the reader reads what the code is written in."""
+    return str(locale()) == SOURCE
+
+
 def locale() -> Locale:
     return flask_babel.get_locale() or Locale.parse(SOURCE)
 
@@ -151,7 +161,7 @@ def day_of(at_ms: int) -> date:
 def moment(at_ms: int, seconds: bool = False) -> str:
     """Unix milliseconds as Nov 3, 2026, 2:05 PM, or 2:05:12 PM, in the zone all days are cut by."""
     local = datetime.fromtimestamp(at_ms / 1_000, calendar().zone)
-    time = format_time(local, "medium" if seconds else "short", locale=locale())
+    time = format_time(local, _clock("medium" if seconds else "short", locale()), locale=locale())
     return str(locale().datetime_formats["medium"]).format(time, day(local.date()))
 
 
@@ -179,6 +189,12 @@ def sentence(message: str) -> str:
     """An error's message, which begins small and ends open, as a sentence."""
     closed = message if message.endswith((".", "!", "?")) else message + "."
     return closed[:1].upper() + closed[1:]
+
+
+@functools.lru_cache
+def _clock(form: Literal["medium", "short"], locale: Locale) -> str:
+    """The form with the half of the day in full, as it is written in Korean: 오후 2:05."""
+    return str(locale.time_formats[form]).replace("a", "aaaa")
 
 
 # A page has some thousand numbers and dates, mostly the same few; Babel takes 5 to 8 us for each.

@@ -38,7 +38,7 @@ def rotate_key() -> ResponseReturnValue:
     wanted = request.form.get("purpose", "")
     try:
         if wanted not in keys.ROTATING:
-            raise Invalid(f"expected a kind of key that can be replaced, got {wanted[:20]!r}")
+            raise Invalid("expected a kind of key that can be replaced, got %(given)r", given=wanted[:20])
         guard.act(lambda writing, by: keys.rotate(writing, by, Purpose(wanted)))
     except Invalid as error:
         return _show(422, wrong=said(error))

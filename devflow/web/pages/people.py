@@ -59,7 +59,7 @@ def chosen_role(field: str) -> Role:
     try:
         return Role(given)
     except ValueError as error:
-        raise Invalid(f"expected a role, got {given[:20]!r}") from error
+        raise Invalid("expected a role, got %(given)r", given=given[:20]) from error
 
 
 def _offer() -> Offer:
