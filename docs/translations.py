@@ -1,9 +1,10 @@
 """Bring the catalogs in translations/ up to date with the texts in the code, and say what is left to do.
 
-python docs/translations.py     or: make translations
+python docs/translations.py [CATALOG ...]     or: make translations
 
 New texts come in untranslated, those that are gone go out, and a translation stays as long as the text it
-is of does. Nothing is guessed: a text that was changed is a new one.
+is of does. Nothing is guessed: a text that was changed is a new one. What is untranslated then is taken
+from the other catalogs named, of the languages that they say they are of.
 """
 
 from __future__ import annotations
@@ -78,6 +79,14 @@ def merged(language: str) -> Catalog:
     return catalog
 
 
+def borrow(catalog: Catalog, lender: Catalog) -> None:
+    """Take what the catalog has no translation of."""
+    for message in catalog:
+        found = lender.get(message.id) if message.id else None
+        if found is not None and found.id == message.id and not any(_forms(message.string)):
+            message.string = found.string
+
+
 def written(language: str, catalog: Catalog) -> str:
     """The catalog as its file: by file and not by line, so that only what was changed is in a diff."""
     text = BytesIO()
@@ -123,12 +132,16 @@ def _forms(text: str | Sequence[str] | None) -> Sequence[str]:
     return [text or ""] if text is None or isinstance(text, str) else text
 
 
-def main() -> int:
+def main(*others: str) -> int:
     left = 0
+    lenders = [read_po(Path(name).read_bytes().splitlines(keepends=True)) for name in others]
     for language in OFFERED:
         if language == SOURCE:
             continue
         catalog = merged(language)
+        for lender in lenders:
+            if str(lender.locale) == language:
+                borrow(catalog, lender)
         path_of(language).parent.mkdir(parents=True, exist_ok=True)
         path_of(language).write_text(written(language, catalog), encoding="utf-8")
         found = list(flaws(catalog))
@@ -138,4 +151,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -29,7 +29,7 @@ CONTROLS: Final = "input:not([type=hidden]), select, textarea"
 PRESSED: Final = "a[href], button, summary"
 REFERRING: Final = ("aria-labelledby", "aria-describedby", "for")
 WITHOUT_A_PLACE: Final = (403, 404, 429)
-FROM_OUTSIDE: Final = ("/invite/", "/reset/", "/sign-in")
+FROM_OUTSIDE: Final = ("/invite/", "/language", "/reset/", "/sign-in")
 LEAVING: Final = "pages.sign_out"
 
 

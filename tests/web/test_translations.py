@@ -107,3 +107,20 @@ def _worded(texts: Iterator[str] | list[str]) -> Iterator[str]:
     for text in texts:
         if {*re.findall(r"[^\W\d_]+", text)} - NAMES:
             yield " ".join(text.split())
+
+
+def test_a_catalog_lends_what_another_lacks_and_changes_nothing_else() -> None:
+    catalog, lender = Catalog(locale="ko"), Catalog(locale="ko")
+    catalog.add("kept", "그대로")
+    catalog.add("new")
+    catalog.add(("%(n)s day", "%(n)s days"))
+    lender.add("kept", "다르게")
+    lender.add("new", "새것")
+    lender.add(("%(n)s day", "%(n)s days"), ("%(n)s일",))
+    lender.add("elsewhere", "다른 곳")
+    tool.borrow(catalog, lender)
+    assert {message.id: message.string for message in catalog if message.id} == {
+        "kept": "그대로",
+        "new": "새것",
+        ("%(n)s day", "%(n)s days"): ("%(n)s일",),
+    }
