@@ -19,16 +19,6 @@ _PROGRAMS: Final = re.compile(
 )
 
 
-def init_app(app: Flask) -> None:
-    app.add_template_global(here, "here")
-    app.add_template_global(way_back, "way_back")
-
-
-def way_back() -> str:
-    """This page's address to come back to, empty for the answer to a form."""
-    return here() if request.method == "GET" else ""
-
-
 def own_path(wanted: str) -> str | None:
     """The address to go on to, if it is certain to be on this site."""
     return wanted if _OWN_PATH.fullmatch(wanted) else None
@@ -37,6 +27,10 @@ def own_path(wanted: str) -> str | None:
 def is_for_programs() -> bool:
     """Whether only programs ask for this; a person's browser never comes here."""
     return _PROGRAMS.fullmatch(request.path) is not None
+
+
+def init_app(app: Flask) -> None:
+    app.add_template_global(here, "here")
 
 
 def here(**changes: str | None) -> str:

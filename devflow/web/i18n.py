@@ -11,8 +11,8 @@ import flask_babel
 from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 from babel.numbers import format_compact_decimal, format_decimal
-from flask import Flask, Response, request
-from werkzeug.wrappers import Response as WerkzeugResponse
+from flask import Flask, request
+from werkzeug.wrappers import Response
 
 from devflow import windows
 from devflow.errors import DevflowError
@@ -59,7 +59,7 @@ def preferred() -> str:
     return chosen if chosen in OFFERED else request.accept_languages.best_match(OFFERED) or SOURCE
 
 
-def choose(response: WerkzeugResponse, language: str) -> WerkzeugResponse:
+def choose(response: Response, language: str) -> Response:
     """Have the browser ask for this language, one of those offered, from now on."""
     browser.set_cookie(response, CHOSEN, language, CHOSEN_FOR_S)
     return response

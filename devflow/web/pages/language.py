@@ -11,6 +11,12 @@ from devflow.web.catalogs import OFFERED
 from devflow.web.pages import bp
 
 
+@bp.app_template_global("way_back")
+def way_back() -> str:
+    """The page's address to come back to, empty for the answer to a form."""
+    return addresses.here() if request.method == "GET" else ""
+
+
 @bp.post("/language")
 @guard.public("strangers read too, and nothing but a cookie of their own changes")
 def choose_language() -> ResponseReturnValue:
