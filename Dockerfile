@@ -19,6 +19,7 @@ RUN cd /source && /opt/build/bin/python -m hatchling build --target wheel --dire
 COPY app.py gunicorn.conf.py /app/
 COPY devflow /app/devflow
 COPY templates /app/templates
+COPY translations /app/translations
 COPY static /app/static
 RUN python -m compileall -q /app
 

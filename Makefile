@@ -26,7 +26,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help
 help: ## List what make can do.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.dev ## Make .venv with everything to work on the project.
@@ -60,6 +60,10 @@ bench: setup ## Measure what the documentation gives numbers for.
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
 	$(BIN)/python docs/settings.py
+
+.PHONY: translations
+translations: setup ## Bring the catalogs of other languages in step with the texts in the code.
+	$(BIN)/python docs/translations.py
 
 .PHONY: lock
 lock: $(UV) ## Choose the newest allowed versions of all dependencies and write requirements/.

@@ -1,6 +1,6 @@
 """Pictures of every page, light, dark and on a phone: ``python -m tests.screenshots FOLDER [NAME ...]``.
 
-With names, only the pictures whose names begin with one of them.
+With names, only the pictures whose names begin with one of them; ``ko`` for a name has them in Korean.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from devflow.context import Context
 from devflow.web import guard
+from devflow.web.catalogs import OFFERED, SOURCE, translations
 from tests import build
 from tests.browsing import serving
 from tests.staged import Staged, stage
@@ -45,6 +46,7 @@ class Camera:
     browser: Browser
     folder: Path
     wanted: tuple[str, ...]
+    language: str = SOURCE
 
     def shoot(self, site: str, cookie: str | None, shots: list[Shot]) -> None:
         with self._tab(site, cookie) as page:
@@ -54,19 +56,20 @@ class Camera:
 
     @contextmanager
     def _tab(self, site: str, cookie: str | None) -> Iterator[Page]:
-        tab = self.browser.new_context(reduced_motion="reduce")
+        tab = self.browser.new_context(reduced_motion="reduce", locale=self.language)
         if cookie is not None:
             tab.add_cookies([{"name": "devflow", "value": cookie, "url": site}])
         yield tab.new_page()
         tab.close()
 
     def _shoot(self, page: Page, site: str, shot: Shot) -> None:
+        words = translations(self.language)
         page.goto(site + shot.address)
         for label, text in shot.fill.items():
-            page.get_by_label(label, exact=True).first.fill(text)
+            page.get_by_label(words.gettext(label), exact=True).first.fill(text)
         if shot.press:
             with page.expect_navigation():
-                page.get_by_role("button", name=shot.press).first.click()
+                page.get_by_role("button", name=words.gettext(shot.press)).first.click()
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
             for size, (width, height) in SIZES.items():
@@ -81,7 +84,9 @@ def main(folder: Path, *wanted: str) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        camera = Camera(browser, folder, wanted)
+        names = tuple(name for name in wanted if name not in OFFERED)
+        language = next((name for name in wanted if name in OFFERED), SOURCE)
+        camera = Camera(browser, folder, names, language)
         _new_server(camera, Path(data) / "new")
         _team_server(camera, Path(data) / "team")
         browser.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -12,6 +13,23 @@ from devflow.errors import Invalid
 
 TRANSIENT: Final = frozenset({"live", "poll", "export"})
 """How the page is asked for, not what is on it."""
+# One slash and then neither a second nor a backslash, which browsers take for one; no control
+# characters, which they leave out before they look.
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
+_PROGRAMS: Final = re.compile(
+    r"/((sync|auth|account|metrics|healthz|openapi\.json)|projects/.*/status|teams/.*/activity)(/.*)?",
+    re.DOTALL,
+)
+
+
+def own_path(wanted: str) -> str | None:
+    """The address to go on to, if it is certain to be on this site."""
+    return wanted if _OWN_PATH.fullmatch(wanted) else None
+
+
+def is_for_programs() -> bool:
+    """Whether only programs ask for this; a person's browser never comes here."""
+    return _PROGRAMS.fullmatch(request.path) is not None
 
 
 def init_app(app: Flask) -> None:

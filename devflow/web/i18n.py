@@ -12,19 +12,32 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_day_names
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from flask import Flask, request
+from werkzeug.wrappers import Response
 
 from devflow import windows
+from devflow.errors import DevflowError
+from devflow.web import session as browser
+from devflow.web.addresses import is_for_programs
+from devflow.web.catalogs import OFFERED, SOURCE, Catalogs
 from devflow.web.current import calendar
 
-OFFERED: Final = ("en",)
+CHOSEN: Final = "language"
+"""The cookie of a browser whose owner chose a language; it holds nothing else."""
+CHOSEN_FOR_S: Final = 365 * 86_400
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 LONG_HOURS: Final = 100
 """From so many hours on, minutes say nothing."""
 
 
+class _Babel(flask_babel.Babel):  # type: ignore[misc]  # Flask-Babel has no types
+    domain_instance = Catalogs()
+
+
 def init_app(app: Flask) -> None:
-    flask_babel.Babel(app, locale_selector=preferred)
+    _Babel(app, locale_selector=preferred)
+    app.after_request(_vary)
+    app.jinja_env.globals["languages"] = OFFERED
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
     spans = (duration, signed_duration, rough_duration, about, hours)
@@ -37,8 +50,26 @@ def init_app(app: Flask) -> None:
 
 
 def preferred() -> str:
-    """The offered language the browser likes best."""
-    return request.accept_languages.best_match(OFFERED) or OFFERED[0]
+    """The offered language that was chosen in this browser, else the one it likes best.
+
+    Programs are always answered in English: they compare, and people search for what they log.
+    """
+    if is_for_programs():
+        return SOURCE
+    chosen = request.cookies.get(browser.cookie_name(CHOSEN))
+    return chosen if chosen in OFFERED else request.accept_languages.best_match(OFFERED) or SOURCE
+
+
+def choose(response: Response, language: str) -> Response:
+    """Have the browser ask for this language, one of those offered, from now on."""
+    browser.set_cookie(response, CHOSEN, language, CHOSEN_FOR_S)
+    return response
+
+
+def _vary(response: Response) -> Response:
+    if response.mimetype in ("text/html", "text/event-stream"):
+        response.vary.update(("Accept-Language", "Cookie"))
+    return response
 
 
 def gettext(text: str, **values: object) -> str:
@@ -51,8 +82,25 @@ def ngettext(one: str, many: str, count: int, **values: object) -> str:
     return str(flask_babel.ngettext(one, many, count, **values))
 
 
+def said(error: DevflowError) -> str:
+    """What the error says, in the reader's language if its catalog has it."""
+    if not error.message:
+        return ""  # for which gettext has the head of the catalog
+    return " ".join((gettext(error.message, **error.values), *map(gettext, error.more)))
+
+
+def is_known(error: DevflowError) -> bool:
+    """Whether ``said`` is in the reader's language. Catalogs lack what only broken addresses lead to."""
+    return is_source() or gettext(error.message) != error.message
+
+
+def is_source() -> bool:
+    """Whether the reader reads what the code is written in."""
+    return str(locale()) == SOURCE
+
+
 def locale() -> Locale:
-    return flask_babel.get_locale() or Locale.parse(OFFERED[0])
+    return flask_babel.get_locale() or Locale.parse(SOURCE)
 
 
 def zone_name() -> str:
@@ -125,7 +173,9 @@ def times(value: float) -> str:
 
 def span(first: date, last: date) -> str:
     """Both days with a dash between them, or the one day."""
-    return day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
+    if first == last:
+        return day(first)
+    return gettext("%(first)s \u2013 %(last)s", first=day(first), last=day(last))
 
 
 def day(value: date) -> str:
@@ -141,7 +191,8 @@ def day_of(at_ms: int) -> date:
 def moment(at_ms: int, seconds: bool = False) -> str:
     """Unix milliseconds as Nov 3, 2026, 2:05 PM, or 2:05:12 PM, in the zone all days are cut by."""
     local = datetime.fromtimestamp(at_ms / 1_000, calendar().zone)
-    return f"{day(local.date())}, {format_time(local, 'medium' if seconds else 'short', locale=locale())}"
+    time = format_time(local, _clock("medium" if seconds else "short", locale()), locale=locale())
+    return str(locale().datetime_formats["medium"]).format(time, day(local.date()))
 
 
 def weekday(value: date) -> str:
@@ -183,6 +234,12 @@ def sentence(message: str) -> str:
     """An error's message, which begins small and ends open, as a sentence."""
     closed = message if message.endswith((".", "!", "?")) else message + "."
     return closed[:1].upper() + closed[1:]
+
+
+@functools.lru_cache
+def _clock(form: Literal["medium", "short"], locale: Locale) -> str:
+    """The form with the half of the day in full, as it is written in Korean: 오후 2:05."""
+    return str(locale.time_formats[form]).replace("a", "aaaa")
 
 
 # A page has some thousand numbers and dates, mostly the same few; Babel takes 5 to 8 us for each.

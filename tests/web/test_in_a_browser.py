@@ -137,9 +137,15 @@ def test_pointing_at_a_bar_says_its_numbers(bob: Open) -> None:
     expect(card.locator("[data-readout][data-text]")).to_have_count(0)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_scrolls_sideways_on_a_phone(bob: Open, theme: Literal["light", "dark"]) -> None:
+@pytest.mark.parametrize(
+    ("theme", "language"), [("light", "English"), ("dark", "English"), ("light", "한국어")]
+)
+def test_nothing_scrolls_sideways_on_a_phone(
+    bob: Open, theme: Literal["light", "dark"], language: str
+) -> None:
     page = bob.page
+    page.get_by_role("button", name=language).click()
+    expect(page.get_by_role("button", name=language)).to_have_attribute("aria-current", "true")
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": PHONE_WIDTH, "height": 740})
     bob.team.world.project("without events", bob.team.people["bob"])

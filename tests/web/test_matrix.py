@@ -71,6 +71,7 @@ DOORS: Final[dict[str, Door]] = {
     "POST /invite/<token>": GUESSED_LINK,
     "GET /reset/<token>": GUESSED_LINK,
     "POST /reset/<token>": GUESSED_LINK,
+    "POST /language": replace(ANYBODY, answer=400),  # to a form that names none
     "GET /sign-in": ANYBODY,
     "POST /sign-in": ANYBODY,
     "GET /sign-in/code": ANYBODY,

@@ -18,6 +18,7 @@ def init_app(app: Flask) -> None:
         export,
         feed,
         keys,
+        language,
         links,
         me,
         my_devices,

@@ -15,6 +15,7 @@ from devflow.errors import Invalid
 from devflow.live import Watched
 from devflow.web import guard, live
 from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.pages.devices import PCS, panels, rows
 from devflow.web.session import viewer
@@ -34,7 +35,7 @@ def rename_device(device_id: UUID) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: devices.rename(writing, by, device_id, name))
     except Invalid as error:
-        return _show(422, renamed=device_id, name=name, wrong=str(error))
+        return _show(422, renamed=device_id, name=name, wrong=said(error))
     return redirect(url_for("pages.my_devices"), 303)
 
 

@@ -21,6 +21,7 @@ from devflow.models import Project, Team
 from devflow.web import addresses, charts, guard, live
 from devflow.web.charts import Point
 from devflow.web.current import calendar, context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp, labels, looks
 from devflow.web.session import viewer
 from devflow.web.tables import Table
@@ -52,7 +53,7 @@ def create_project() -> ResponseReturnValue:
     try:
         project_id = guard.act(lambda writing, by: projects.create(writing, by, name).public_id)
     except Invalid as error:
-        return _show(422, name=name, wrong=str(error))
+        return _show(422, name=name, wrong=said(error))
     return redirect(url_for("pages.project", project_id=project_id))
 
 

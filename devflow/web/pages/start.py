@@ -25,6 +25,7 @@ from devflow.models import Device, Person, Project
 from devflow.own_feed import Entry
 from devflow.web import guard, live
 from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -60,7 +61,7 @@ def start_project() -> ResponseReturnValue:
     try:
         project_id = guard.act(lambda writing, by: projects.create(writing, by, name).public_id)
     except Invalid as error:
-        return _show(422, name=name, wrong=str(error))
+        return _show(422, name=name, wrong=said(error))
     return redirect(url_for("pages.start", project=project_id), 303)
 
 

@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.models import Team
 from devflow.web import guard, htmx
 from devflow.web.current import session
+from devflow.web.i18n import said
 from devflow.web.pages import bp, members
 from devflow.web.session import viewer
 
@@ -74,7 +75,7 @@ def delete_team(team: Team) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: teams.delete(writing, by, team.public_id, typed))
     except Invalid as error:
-        return _show(team, 422, wrong={"delete": str(error)})
+        return _show(team, 422, wrong={"delete": said(error)})
     return redirect(url_for("pages.teams"))
 
 
@@ -85,7 +86,7 @@ def _change(
     try:
         guard.act(work)
     except Invalid as error:
-        return _show(team, 422, wrong={form: str(error)}, name=name)
+        return _show(team, 422, wrong={form: said(error)}, name=name)
     return redirect(_back(team, is_gone=False))
 
 
