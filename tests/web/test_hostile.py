@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from flask import Flask, render_template_string, request
@@ -61,6 +61,7 @@ class Watched:
         is_ours = request.url.startswith(self.site) and (
             parts.path.startswith(ASSETS)
             or parts.path == urlsplit(self.expected).path
+            or (parts.path, bool(parse_qs(parts.query).get("live"))) == (urlsplit(self.page.url).path, True)
             or request.redirected_from is not None
             # The stream of a page that one was sent on to.
             or (KEPT.search(parts.query) is not None and parts.path == urlsplit(self.page.url).path)
