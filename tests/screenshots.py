@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from devflow.context import Context
 from devflow.web import guard
-from tests import build
+from tests import build, year
 from tests.browsing import serving
-from tests.staged import Staged, stage
+from tests.staged import Staged
 
 SIZES: Final = {"wide": (1280, 800), "phone": (390, 844)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
@@ -96,7 +96,7 @@ def _new_server(camera: Camera, data: Path) -> None:
 
 def _team_server(camera: Camera, data: Path) -> None:
     context, _ = build.context(data)
-    staged = stage(context, DAYS)
+    staged = year.fill(context)
     with _site(context) as site:
         for name, shots in {
             "": _to_strangers(staged),
