@@ -23,6 +23,8 @@ HEIGHT: Final = 844
 LOCALES: Final = {"en": "en-GB", "ko": "ko-KR"}
 MAX_BYTES: Final = 100_000
 """Of a page with all it asks for, compressed."""
+MAX_SHIFT_WHILE_READING: Final = 0.01
+"""Of a page that comes in pieces; good is less than 0.1 (https://web.dev/articles/cls)."""
 SAID_BY_THE_NETWORK: Final = ("Failed to load resource", "htmx: htmx:sse:error")
 AXE: Final = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
@@ -32,9 +34,11 @@ MAX_TABS_IN_ONE: Final = 8
 _WATCH_SHIFTS: Final = """
 window.shifts = [];
 new PerformanceObserver((list) => {
+  const [loading] = performance.getEntriesByType("navigation");
   for (const shift of list.getEntries()) {
     const moved = shift.sources.map(({node}) => node?.id || node?.className || node?.nodeName);
-    if (!shift.hadRecentInput) window.shifts.push(`${shift.value.toFixed(4)} by ${moved.join(", ")}`);
+    const isRead = loading.domInteractive > 0 && shift.startTime > loading.domInteractive;
+    if (!shift.hadRecentInput) window.shifts.push({isRead, value: shift.value, moved: moved.join(", ")});
   }
 }).observe({type: "layout-shift", buffered: true});
 """
@@ -86,6 +90,8 @@ class Tab:
     page: Page
     complaints: list[str] = field(default_factory=list)
     fetched: list[Request] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """By address, the bytes that came when it was first fetched; later the cache has it."""
 
     def open(self, address: str) -> list[str]:
         """Load the page; return what was wrong with that: faults, foreign hosts, weight, shifts."""
@@ -107,8 +113,15 @@ class Tab:
         self.page.evaluate(_UNFOLD)
 
     def shifts(self) -> list[str]:
-        """What moved by itself since the page was opened."""
-        return [f"layout shift of {each}" for each in self.page.evaluate("window.shifts")]
+        """What moved by itself: nothing may once the page is read, and before that hardly anything."""
+        seen = self.page.evaluate("window.shifts")
+        meanwhile = sum(each["value"] for each in seen if not each["isRead"])
+        is_too_much = meanwhile > MAX_SHIFT_WHILE_READING
+        return [
+            f"layout shift of {each['value']:.6f} by {each['moved']}"
+            for each in seen
+            if each["isRead"] or is_too_much
+        ]
 
     def weight(self) -> tuple[int, int]:
         """Bytes of the page, compressed, and of all else it asked for, as they came."""
@@ -117,7 +130,8 @@ class Tab:
             if request.is_navigation_request():
                 page += len(gzip.compress(request.response().body()))  # type: ignore[union-attr]
             else:
-                rest += request.sizes()["responseBodySize"]
+                came = request.sizes()["responseBodySize"]
+                rest += self.sizes.setdefault(request.url, came) if came else self.sizes[request.url]
         return page, rest
 
     def too_heavy(self) -> list[str]:
@@ -135,12 +149,14 @@ class Tab:
         return list(self.page.evaluate(_RUN_AXE, list(RULES)))
 
     def walk(self) -> list[str]:
-        """Press Tab from the top to the end; return what is not reached, in another order, or unseen."""
-        self.page.evaluate("document.activeElement?.blur?.()")
+        """Press Tab from the top to the end; return what is not reached, in another order, or unseen.
+
+        Of a page on which nothing had the focus yet.
+        """
         count = self.page.evaluate(_FOLLOW_FOCUS)
-        for _ in range(count * 2 + MAX_TABS_IN_ONE):
+        for pressed in range(count * 2 + MAX_TABS_IN_ONE):
             self.page.keyboard.press("Tab")
-            if self.page.evaluate("window.reached.length > window.expected.length"):
+            if pressed >= count and self.page.evaluate("window.reached.length >= window.expected.length"):
                 break
         expected, reached = self.page.evaluate("[window.expected, window.reached]")
         found = [f"not seen when focused: {each}" for each in self.page.evaluate("window.unseen")]
@@ -154,9 +170,8 @@ class Tab:
         )
 
     def skip(self) -> list[str]:
-        """Follow the skip link, as the first stop there is."""
-        self.page.evaluate("document.activeElement?.blur?.()")
-        self.page.keyboard.press("Tab")
+        """Follow the link that skips the head of the page, which is the first stop there is."""
+        self.page.locator("a[href]").first.focus()
         self.page.keyboard.press("Enter")
         place = self.page.evaluate("document.activeElement?.id")
         return [] if place == "main" else [f"the skip link leads to {place!r}"]
@@ -164,7 +179,6 @@ class Tab:
 
 @contextmanager
 def tab(browser: Browser, site: str, cookie: str | None, language: str = "en") -> Iterator[Tab]:
-    """A tab whose cache is off, so that each page is weighed with all it needs."""
     context = browser.new_context(
         locale=LOCALES[language], timezone_id="Europe/Berlin", reduced_motion="reduce"
     )
@@ -180,7 +194,6 @@ def tab(browser: Browser, site: str, cookie: str | None, language: str = "en") -
 def _watched(context: BrowserContext, site: str) -> Tab:
     context.add_init_script(_WATCH_SHIFTS)
     found = Tab(context.new_page())
-    context.new_cdp_session(found.page).send("Network.setCacheDisabled", {"cacheDisabled": True})
 
     def note_console(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(SAID_BY_THE_NETWORK):
