@@ -80,7 +80,7 @@ class Camera:
             tab.dress("light", min(width, looking.NARROWEST))
             found += tab.too_wide()
         found += tab.walk() + tab.skip()
-        self.flaws += [f"{sight.address} as {sight.role} in {language}: {each}" for each in found]
+        self.note(f"{sight.address} as {sight.role} in {language}", found)
 
     def press(self, site: str, cookie: str | None, shots: Iterable[Shot]) -> None:
         """Take pictures of what forms say once; sending a form again would say another thing."""
@@ -100,7 +100,13 @@ class Camera:
         for theme, (size, width) in itertools.product(looking.THEMES, looking.WIDTHS.items()):
             tab.dress(theme, width)
             self._shoot(tab, f"form: {shot.name}", f"{shot.name}-{size}-{theme}.png")
-            self.flaws += [f"{shot.name}: {each}" for each in (*tab.too_wide(), *tab.barriers())]
+            self.note(shot.name, [*tab.too_wide(), *tab.barriers()])
+
+    def note(self, where: str, found: Iterable[str]) -> None:
+        """Said at once, too: all of it takes minutes."""
+        for each in found:
+            self.flaws.append(f"{where}: {each}")
+            print(self.flaws[-1], flush=True)
 
     def _shoot(self, tab: Tab, title: str, file: str) -> None:
         tab.page.screenshot(path=self.folder / file, full_page=True)
@@ -128,9 +134,8 @@ def main(folder: Path, *wanted: str) -> int:
         )
         camera = take(browser, folder, wanted)
         browser.close()
-    print(
-        *camera.flaws, f"{sum(map(len, camera.taken.values()))} pictures: {folder / 'index.html'}", sep="\n"
-    )
+    taken = sum(map(len, camera.taken.values()))
+    print(f"{taken} pictures, {len(camera.flaws)} flaws: {folder / 'index.html'}")
     return 1 if camera.flaws else 0
 
 
@@ -150,9 +155,7 @@ def take(browser: Browser, pictures: Path, wanted: tuple[str, ...] = ()) -> Came
         with serving(place.app) as site:
             camera.look_around(place, site, sights)
         missing = every_page.missing(place.app, [*seen, *sights])
-        camera.flaws += [
-            f"{each} is in no picture: say in tests/every_page.py what leads there" for each in missing
-        ]
+        camera.note("tests/every_page.py", [f"nobody gets {each}: say what leads there" for each in missing])
         _press_buttons(camera, place, staged)
         context.database.close()
     camera.write_index()
