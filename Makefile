@@ -55,7 +55,7 @@ run: .venv/.run dist/.wheel ## Run the server on http://127.0.0.1:8080 with its 
 
 .PHONY: bench
 bench: setup ## Measure what the documentation gives numbers for.
-	@for each in "ingestion --postgres" numbers "numbers --postgres" import_speed local_event counting archiving sealing compare_with_git digests retention; do echo "== $$each"; $(BIN)/python -m bench.$$each; done
+	@for each in "ingestion --postgres" numbers "numbers --postgres" pages "pages --postgres" live import_speed local_event counting archiving sealing compare_with_git digests retention; do echo "== $$each"; $(BIN)/python -m bench.$$each; done
 
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
