@@ -47,7 +47,7 @@ ALSO: Final[Mapping[str, Sequence[str]]] = {
     "pages.pair": ("done=approved", "done=denied"),
 }
 FILES: Final = frozenset(
-    f"pages.{name}" for name in ("export_account", "export_audit", "export_csv", "export_jsonl")
+    f"pages.{name}" for name in ("agent_file", "export_account", "export_audit", "export_csv", "export_jsonl")
 )
 KINDS: Final[dict[str, Any]] = {"project_id": Project, "team_id": Team, "person_id": Person}
 PAGES: Final = "pages."
