@@ -28,15 +28,15 @@ WORD: Final = re.compile(r"[A-Za-z]{2,}")
 # Names of products and formats, abbreviations, and the addresses in examples.
 SAME: Final = """
     DevFlow Monitor Git PC CSV JSON Lines QR ID PBKDF HMAC SHA ms English BCDF GHJK ada example org
-    python devflow verify rollups repair sync auth queue logs developer lead manager
+    Python pip pipx uv python devflow verify rollups repair sync auth queue logs developer lead manager
 """
 # What people called things.
 GIVEN: Final = """
-    Ada Bob Cem Dan Eve Fay Platform atlas api billing design system field notes Workstation Old New laptop
-    Firefox Another browser on Linux Europe Berlin
+    Ada Bob Cem Dan Eve Fay Gus Hana Platform atlas api billing design system field notes Workstation Old New
+    laptop Firefox Another browser on Linux Europe Berlin
 """
 KNOWN: Final = {*SAME.split(), *GIVEN.split()}
-CODE: Final = "code, script, style, .details"
+CODE: Final = "code, script, style, .details, .path"
 
 
 @pytest.fixture(scope="module")
