@@ -157,7 +157,7 @@ def test_a_browser_tells_nobody_the_token_and_still_says_where_the_form_is_from(
         page.fill("#email", "zoe@example.org")
         page.fill("#password", build.PASSWORD)
         page.click("main button")
-        page.wait_for_selector("h1:has-text('Overview')")
+        page.wait_for_selector("h1:has-text('First steps')")
         (posted,) = [request for request in sent if request.method == "POST"]
         assert posted.header_value("origin") == address
         token = link.rpartition("/")[2]

@@ -91,29 +91,6 @@ def test_a_batch_is_stored_and_answered_as_an_upload_is(offer: Offer) -> None:
     assert stored(offer) == before + 1
 
 
-def test_a_report_beside_a_batch_is_kept_as_that_of_an_upload_is(offer: Offer) -> None:
-    def told() -> str | None:
-        database = Database(offer.server.database_url)
-        with database.reading() as session:
-            device = session.scalars(select(Device).filter_by(public_id=offer.sender.device)).one()
-            found = device.report
-        database.close()
-        return found
-
-    with streaming(offer) as stream:
-        for number, (said, kept) in enumerate(
-            (("queue=3, version=1020003", "queue=3, version=1020003"), ("", None), ("x\r\nqueue=4", None)), 1
-        ):
-            stream.send(
-                message(number, good(offer))[:-1] + b',"report":' + json.dumps(said).encode() + b"}",
-                text=True,
-            )
-            assert json.loads(stream.recv(TIMEOUT_S))["status"] == 200
-            assert told() == kept
-        stream.send(message(9, good(offer))[:-1] + b',"report":"' + b"x" * 201 + b'"}', text=True)
-        assert closed(stream)[0] == StreamEnd.NOT_JSON
-
-
 def test_whatever_is_wrong_has_the_verdict_that_an_upload_has(offer: Offer) -> None:
     before, compared = stored(offer), 0
     number = 0
