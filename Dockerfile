@@ -7,9 +7,19 @@ COPY requirements/server.txt /tmp/requirements.txt
 RUN python -m venv --without-pip /opt/devflow \
  && python -m pip --python /opt/devflow install --no-cache-dir --disable-pip-version-check \
       --require-hashes --only-binary :all: -r /tmp/requirements.txt
+# The agent's wheel, which the server gives to whoever is to install it.
+COPY requirements/build.txt /tmp/build.txt
+RUN python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/build install --no-cache-dir --disable-pip-version-check \
+      --require-hashes --only-binary :all: -r /tmp/build.txt
+COPY pyproject.toml README.md LICENSE /source/
+COPY agent /source/agent
+COPY devflow /source/devflow
+RUN cd /source && /opt/build/bin/python -m hatchling build --target wheel --directory /app/dist
 COPY app.py gunicorn.conf.py /app/
 COPY devflow /app/devflow
 COPY templates /app/templates
+COPY translations /app/translations
 COPY static /app/static
 RUN python -m compileall -q /app
 

@@ -26,7 +26,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 
 .PHONY: help
 help: ## List what make can do.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: .venv/.dev ## Make .venv with everything to work on the project.
@@ -42,21 +42,28 @@ test: setup chromium strace ## Check style and types, and run every test. PYTEST
 soak: setup strace ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
 	$(BIN)/pytest tests/soak --durations=10 $(PYTEST_ARGS)
 
+.PHONY: wheel
+wheel: dist/.wheel ## Build the agent's wheel in dist/, which the server gives away under /agent.
+
 .PHONY: demo
-demo: .venv/.run ## Show it all: a server, an agent, and this repository's history (or REPOSITORY=...) on a page.
+demo: .venv/.run dist/.wheel ## Show it all: a server, an agent, and this repository's history (or REPOSITORY=...) on a page.
 	@exec $(BIN)/python docs/demo.py $(if $(REPOSITORY),--repository "$(REPOSITORY)") $(if $(DEMO_ONCE),--once)
 
 .PHONY: run
-run: .venv/.run ## Run the server on http://127.0.0.1:8080 with its data in .run/.
+run: .venv/.run dist/.wheel ## Run the server on http://127.0.0.1:8080 with its data in .run/.
 	@DEVFLOW_DATA_DIR=.run exec $(BIN)/gunicorn --config gunicorn.conf.py --bind 127.0.0.1:8080
 
 .PHONY: bench
 bench: setup ## Measure what the documentation gives numbers for.
-	@for each in "ingestion --postgres" numbers "numbers --postgres" import_speed local_event counting archiving sealing compare_with_git digests retention; do echo "== $$each"; $(BIN)/python -m bench.$$each; done
+	@for each in "ingestion --postgres" numbers "numbers --postgres" pages "pages --postgres" live import_speed local_event counting archiving sealing compare_with_git digests retention; do echo "== $$each"; $(BIN)/python -m bench.$$each; done
 
 .PHONY: docs
 docs: setup ## Write the generated parts of docs/ anew.
 	$(BIN)/python docs/settings.py
+
+.PHONY: translations
+translations: setup ## Bring the catalogs of other languages in step with the texts in the code.
+	$(BIN)/python docs/translations.py
 
 .PHONY: lock
 lock: $(UV) ## Choose the newest allowed versions of all dependencies and write requirements/.
@@ -64,7 +71,8 @@ lock: $(UV) ## Choose the newest allowed versions of all dependencies and write 
 	    --upgrade "$$@" >/dev/null; }; \
 	lock pyproject.toml --group dev -o requirements/dev.txt; \
 	lock pyproject.toml -c requirements/dev.txt -o requirements/agent.txt; \
-	lock --group pyproject.toml:server -c requirements/dev.txt -o requirements/server.txt
+	lock --group pyproject.toml:server -c requirements/dev.txt -o requirements/server.txt; \
+	lock --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 
 .PHONY: clean
 clean: ## Delete all that make and the tests have made.
@@ -84,6 +92,11 @@ clean: ## Delete all that make and the tests have made.
 	@$(INSTALL) install --quiet --require-hashes -r requirements/agent.txt -r requirements/server.txt
 	@$(INSTALL_PROJECT)
 	@touch .venv/.run
+
+dist/.wheel: pyproject.toml README.md LICENSE requirements/build.txt $(shell find agent devflow -name '*.py' -o -name '*.sql') | .venv/pyvenv.cfg
+	@echo "building the agent's wheel"
+	@$(UV) build --quiet --wheel --python .venv/bin/python --build-constraints requirements/build.txt --require-hashes --out-dir dist .
+	@touch dist/.wheel
 
 .venv/pyvenv.cfg: | $(UV)
 	@$(UV) venv --quiet --python "$$($(FIND_PYTHON))" .venv

@@ -69,6 +69,11 @@ class Settings:
         "Whose `X-Forwarded-For`, `-Proto` and `-Host` count: addresses and networks such as `10.0.0.0/8`, "
         "or `unix`, separated by commas. Empty: nobody's.",
     )
+    agent_dir: str = _setting(
+        "DEVFLOW_AGENT_DIR",
+        "dist",
+        "Folder of the agent's wheel, which people install from this server's page `/agent`.",
+    )
     timezone: str = _setting(
         "DEVFLOW_TIMEZONE",
         "UTC",
@@ -220,6 +225,10 @@ class Settings:
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir)
+
+    @property
+    def agent_path(self) -> Path:
+        return Path(self.agent_dir)
 
     @property
     def database(self) -> str:

@@ -1,8 +1,25 @@
 """Errors named for what the caller does next; both the agent and the server raise them."""
 
+from __future__ import annotations
+
+
+def phrase(text: str) -> str:
+    """The text itself. Marks a message that does not stand where its error is made, for the catalogs."""
+    return text
+
 
 class DevflowError(Exception):
-    """Base of every error with a message fit for the person who reads it."""
+    """Base of every error with a message fit for the person who reads it.
+
+    ``values`` fill the ``%(name)s`` of the message; unfilled, it is what catalogs of other languages know,
+    as they know each sentence of ``more``, which follow on it.
+    """
+
+    def __init__(self, message: str = "", *more: str, **values: object) -> None:
+        super().__init__(" ".join((message % values if values else message, *more)))
+        self.message = message
+        self.more = more
+        self.values = values
 
 
 class Invalid(DevflowError):

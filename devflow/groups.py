@@ -186,14 +186,18 @@ def free_name(session: Session, kind: type[Group], given: str) -> str:
     """The name as it will stand; raise Invalid if it is empty, long, hides something or is taken."""
     name = plain_name(given)
     if session.scalar(select(kind.id).where(kind.name == name)) is not None:
-        raise Invalid(f"expected a name no {kind.__name__.lower()} has yet, got {name!r}")
+        if kind is Team:
+            raise Invalid("expected a name no team has yet, got %(name)r", name=name)
+        raise Invalid("expected a name no project has yet, got %(name)r", name=name)
     return name
 
 
 def check_typed(group: Team | Project, typed: str) -> None:
     """Raise Invalid unless what was typed to confirm is the group's name."""
     if " ".join(typed.split()) != group.name:
-        raise Invalid(f"expected the name {group.name!r} to confirm, got {typed[:100]!r}")
+        raise Invalid(
+            "expected the name %(name)r to confirm, got %(typed)r", name=group.name, typed=typed[:100]
+        )
 
 
 def _inside(rules: _Rules, group: Team | Project) -> Select[tuple[int]]:
@@ -218,7 +222,9 @@ def _membership(session: Session, rules: _Rules, group: Team | Project, person_i
 
 def _member_role(given: str) -> Role:
     if given not in MEMBER_ROLES:
-        raise Invalid(f"expected the role {', '.join(MEMBER_ROLES)}, got {given[:40]!r}")
+        raise Invalid(
+            "expected the role %(roles)s, got %(given)r", roles=", ".join(MEMBER_ROLES), given=given[:40]
+        )
     return Role(given)
 
 

@@ -191,7 +191,7 @@ class Hub:
         self._views: dict[Hashable, View] = {}
         self._thread: threading.Thread | None = None
         self._trail = 0
-        self._has_ended = False
+        self.has_ended = False
         self.rights = 0
         """Moves with every act that may have changed what somebody may see."""
 
@@ -225,16 +225,16 @@ class Hub:
         """
         with self._lock:
             self._lock.wait_for(
-                lambda: self._has_ended or self.rights != rights or view.news_for(version), timeout_s
+                lambda: self.has_ended or self.rights != rights or view.news_for(version), timeout_s
             )
-            if self._has_ended:
+            if self.has_ended:
                 raise Over
             return None if self.rights != rights else view.news_for(version)
 
     def end(self) -> None:
         """Send everybody away, and take nobody in; for a worker that has to stop."""
         with self._lock:
-            self._has_ended = True
+            self.has_ended = True
             self._lock.notify_all()
         self.stir()
 
@@ -243,7 +243,7 @@ class Hub:
 
     def _join(self, key: Hashable, version: str, watched: Watched, draw: Callable[[], Panels]) -> View:
         with self._lock:
-            if self._has_ended:
+            if self.has_ended:
                 raise Over
             if self._viewers() >= MOST:
                 raise Full
@@ -269,7 +269,7 @@ class Hub:
             self._stirred.wait(REST_S if is_due else LOOK_EVERY_S)
             self._stirred.clear()
             with self._lock:
-                if self._has_ended or not self._views:
+                if self.has_ended or not self._views:
                     self._thread = None
                     return
                 views = list(self._views.values())

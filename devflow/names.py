@@ -22,12 +22,17 @@ def plain_name(given: str) -> str:
     """The name, its white space made single; raise Invalid for one that is empty, long or hides something."""
     name = unicodedata.normalize("NFC", " ".join(given.split()))
     if not 1 <= len(name) <= MAX_NAME:
-        raise Invalid(f"expected a name of 1 to {MAX_NAME} characters, got {len(name)}")
+        raise Invalid("expected a name of 1 to %(most)s characters, got %(n)s", most=MAX_NAME, n=len(name))
     hidden = sorted({c for c in name if unicodedata.category(c) in _HIDDEN and c not in _JOINERS})
     if hidden:
-        raise Invalid(f"expected a name without invisible characters, got one with U+{ord(hidden[0]):04X}")
+        raise Invalid(
+            "expected a name without invisible characters, got one with %(it)s",
+            it=f"U+{ord(hidden[0]):04X}",
+        )
     if _most_marks(name) > MAX_MARKS:
-        raise Invalid(f"expected at most {MAX_MARKS} accents on a letter, got {_most_marks(name)}")
+        raise Invalid(
+            "expected at most %(most)s accents on a letter, got %(n)s", most=MAX_MARKS, n=_most_marks(name)
+        )
     return name
 
 

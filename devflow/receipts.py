@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import or_, select
@@ -18,6 +18,8 @@ from devflow.access import Action
 from devflow.audit import Act, Actor
 from devflow.errors import NotFound
 from devflow.models import AuditEntry, Device, Person, Project, Team
+
+RECENT: Final = 1_000
 
 
 class Who(StrEnum):
@@ -65,6 +67,21 @@ def note_views(
         if subject not in seen:
             raise NotFound(f"there is no person {subject} that you have access to")
         audit.record(session, by, Act.PERSON_VIEWED, subject, **detail)
+
+
+def viewed_since(session: Session, viewer: Person, since_ms: int, page: str) -> set[UUID]:
+    """Who was told since then of a look at this page, as far as the viewer's newest ``RECENT`` acts go."""
+    acts = (
+        select(AuditEntry.act, AuditEntry.at, AuditEntry.subject, AuditEntry.detail)
+        .where(AuditEntry.actor == viewer.public_id)
+        .order_by(AuditEntry.id.desc())
+        .limit(RECENT)
+    )
+    return {
+        row.subject
+        for row in session.execute(acts)
+        if row.act == Act.PERSON_VIEWED and row.at >= since_ms and json.loads(row.detail)["page"] == page
+    }
 
 
 def read(

@@ -67,7 +67,7 @@ class Preview:
 def checked_days(given: int | None) -> int | None:
     """The number of days; None is for ever. Raise Invalid for one that is out of bounds."""
     if given is not None and not 1 <= given <= MAX_DAYS:
-        raise Invalid(f"expected 1 to {MAX_DAYS} days, or for ever, got {given}")
+        raise Invalid("expected 1 to %(most)s days, or for ever, got %(n)s", most=MAX_DAYS, n=given)
     return given
 
 

@@ -36,6 +36,7 @@ REPORT_HEADER: Final = "DevFlow-Sync"
 """On uploads: how sync is doing on the PC, see ``Report``. Whoever does not know it ignores it.
 
 A stream has it in its messages, as ``StreamBatch.report``."""
+MAX_REPORT: Final = 200
 SECOND_FACTOR: Final = "second_factor"
 """The ``code`` of a problem: the password is right, a code of the second factor is missing or wrong."""
 
@@ -839,7 +840,8 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``queue`` is how many events wait beside those of the upload; ``success`` how many of a thousand
     attempts worked, ``latency`` their average in milliseconds; ``interval`` is in seconds, ``batch``
-    the most events of an upload, ``start`` 1 if it syncs when it starts.
+    the most events of an upload, ``start`` 1 if it syncs when it starts, ``version`` the agent's
+    (``version_number``).
     """
 
     queue: Count | None = None
@@ -848,6 +850,18 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     interval: Annotated[int, Meta(ge=1, le=DAY_MS // 1_000)] | None = None
     batch: Annotated[int, Meta(ge=1, le=MAX_BATCH_EVENTS)] | None = None
     start: Annotated[int, Meta(ge=0, le=1)] | None = None
+    version: Annotated[int, Meta(ge=0, lt=1_000**3)] | None = None
+
+
+def version_number(version: str) -> int:
+    """A release such as 1.20.3 as 1020003: by size in the order of releases."""
+    major, minor, patch = map(int, version.split("."))
+    return (major * 1_000 + minor) * 1_000 + patch
+
+
+def version_text(number: int) -> str:
+    """The release that ``version_number`` made the number of."""
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
 
 
 def report_header(report: Report) -> str:
@@ -873,7 +887,6 @@ def _number(name: str, found: dict[str, str]) -> int | None:
     return number
 
 
-MAX_REPORT: Final = 200
 _REPORTED: Final = re.compile(r"(?:^|,)[ ]*([a-z]{1,20})=([0-9]{1,15})[ ]*(?=,|$)", re.ASCII)
 
 

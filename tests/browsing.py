@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
+from devflow.live import Hub
 from devflow.models import Project
 from devflow.wire import EventData
 from tests import build
@@ -77,6 +78,9 @@ class Team:
 @contextmanager
 def serving(app: Flask, port: int = 0) -> Iterator[str]:
     """The app on a loopback port, for real browsers; yields its address."""
+    context = app.extensions["devflow"]
+    if context.hub.has_ended:  # of an app that was served before
+        app.extensions["devflow"] = replace(context, hub=Hub(context.database, context.now))
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -262,7 +262,12 @@ class World:
 
 def context(folder: Path, *, database_url: str = "", now_ms: int = NOW_MS) -> tuple[Context, str | None]:
     """A prepared workspace in Berlin with a stopped clock, and the token of its set-up link."""
-    settings = Settings(data_dir=str(folder), database_url=database_url, timezone="Europe/Berlin")
+    settings = Settings(
+        data_dir=str(folder),
+        database_url=database_url,
+        agent_dir=str(folder / "agent"),  # not what somebody has built in this checkout
+        timezone="Europe/Berlin",
+    )
     if database_url or now_ms != NOW_MS or folder.exists():
         token = workspace.prepare(settings, now_ms)
     else:

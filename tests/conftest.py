@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from devflow import workspace
 from devflow.db import Database
+from tests import build, year
 from tests import postgres as postgres_server
 from tests.postgres import Postgres
 from tests.server_process import ServerProcess
@@ -123,6 +126,21 @@ def _migrate(url: str) -> None:
     database = Database(url)
     workspace.migrate(database)
     database.close()
+
+
+@pytest.fixture(scope="session")
+def year_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a year of twenty people, made once for all processes; tests get copies."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "year"
+    with FileLock(shared / "year.lock"):
+        if not (folder / year.KEPT).exists():
+            context, _ = build.context(folder)
+            year.keep(year.fill(context), folder)
+            context.database.close()
+    return folder
 
 
 @pytest.fixture(scope="session")

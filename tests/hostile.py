@@ -13,7 +13,7 @@ from devflow import wire
 from devflow.accounts import people
 from devflow.crypto import Vault
 from devflow.ingest import files
-from devflow.models import Base, BrowserSession, Device, File, Pairing, Person, Role
+from devflow.models import Base, BrowserSession, Device, File, Pairing, Person, ProjectMember, Role
 from tests import build
 from tests.browsing import Team
 
@@ -146,8 +146,14 @@ def populate(team: Team) -> None:
         events.append((at, build.commit(bob.author, text)))
     team.report("bob", *events)
     with world.database.writing() as session:
+        session.add(ProjectMember(project_id=team.project.id, person_id=members[0].id, role=Role.DEVELOPER))
         for number in range(len(STRINGS)):
             session.add_all(_more(number, bob.id))
+    # Names of files and branches are shown of what three people did.
+    saves = [event for event in events if isinstance(event[1], wire.FileSaved)]
+    for member in (team.people["cem"], members[0]):
+        world.report(member, team.project, *saves)
+    world.refresh()
 
 
 def _more(number: int, person_id: int) -> Iterator[Base]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -20,13 +20,14 @@ from devflow.models import Base
 WORDS: Final = {
     "token": "guess",
     "filename": "icon.svg",
+    "wheel": "devflow_monitor-0.1.0-py3-none-any.whl",
     "form": "csv",
     "event_id": "00000000-0000-4000-8000-000000000000",
 }
 # What an id is called where there is a more telling word than its table's.
 CALLED: Final = {"member_id": "person_id", "viewer_id": "person_id", "invitation_id": "link_id"}
 NOBODY: Final = UUID(int=0)
-Ids = dict[str, list[UUID]]
+Ids = Mapping[str, Sequence[UUID | str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Route:
     view: Any
 
 
-def ids(session: Session) -> Ids:
+def ids(session: Session) -> dict[str, list[UUID]]:
     """The public ids of all rows, by the name that they have in addresses."""
     names = {kind.__tablename__: scope for scope, kind in access.SCOPES.items()}
     return {
@@ -69,9 +70,9 @@ def addresses(rule: Rule, found: Ids) -> Iterator[str]:
         yield address
 
 
-def _choices(rule: Rule, name: str, found: Ids) -> list[Any]:
-    if name in WORDS:
-        return [WORDS[name]]
+def _choices(rule: Rule, name: str, found: Ids) -> Sequence[UUID | str]:
     name = CALLED.get(name, name)
+    if name in WORDS and name not in found:
+        return [WORDS[name]]
     assert name in found, f"say in {__file__} what <{name}> of {rule.rule} can be"
     return found[name] or [NOBODY]

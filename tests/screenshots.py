@@ -1,33 +1,39 @@
-"""Pictures of every page, light, dark and on a phone: ``python -m tests.screenshots FOLDER [NAME ...]``.
+"""Pictures of every page as each role sees it: ``python -m tests.screenshots FOLDER [NAME ...]``.
 
-With names, only the pictures whose names begin with one of them.
+Light and dark, on a phone and on a desktop, in every language; ``FOLDER/index.html`` shows them in a grid.
+Pages are held to what all keep while they are looked at (tests/looking.py), and the exit code is 1 if one
+does not, or is in no picture. With names, only pictures whose names begin with one of them.
 """
 
 from __future__ import annotations
 
+import html
+import itertools
 import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from flask import abort
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-from devflow.context import Context
 from devflow.web import guard
-from tests import build
+from devflow.web.catalogs import OFFERED
+from tests import build, every_page, looking, year
 from tests.browsing import serving
-from tests.staged import Staged, stage
+from tests.every_page import Place, Sight
+from tests.looking import Tab
+from tests.staged import Staged
 
-SIZES: Final = {"wide": (1280, 800), "phone": (390, 844)}
-THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 FAULTS: Final = (403, 429, 500)
-DAYS: Final = 365
+STYLE: Final = """
+body { font: 14px system-ui, sans-serif; margin: 1rem } td { vertical-align: top; padding: 4px }
+img { width: 240px; max-height: 400px; object-fit: cover; object-position: top; border: 1px solid #888 }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,134 +46,179 @@ class Shot:
     press: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Camera:
     browser: Browser
     folder: Path
-    wanted: tuple[str, ...]
+    wanted: tuple[str, ...] = ()
+    flaws: list[str] = field(default_factory=list)
+    taken: dict[str, list[str]] = field(default_factory=dict)
+    """Files of pictures, by what they show."""
 
-    def shoot(self, site: str, cookie: str | None, shots: list[Shot]) -> None:
-        with self._tab(site, cookie) as page:
+    def look_around(self, place: Place, site: str, sights: Iterable[Sight]) -> None:
+        """Take pictures of all, and hold each to what pages keep."""
+        for language, (role, of_role) in itertools.product(
+            OFFERED, [(role, list(each)) for role, each in itertools.groupby(sights, lambda s: s.role)]
+        ):
+            with looking.tab(self.browser, site, place.cookies[role], language) as tab:
+                for sight in of_role:
+                    if sight.name.startswith(self.wanted or ""):
+                        self._look(tab, site, sight, language)
+
+    def _look(self, tab: Tab, site: str, sight: Sight, language: str) -> None:
+        found, name = [], f"{sight.role}-{sight.name}-{language}"
+        for size, width in looking.WIDTHS.items():
+            tab.dress("light", width)
+            found += tab.open(site + sight.address)
+            for theme in looking.THEMES:
+                tab.dress(theme, width)
+                self._shoot(tab, f"{sight.role}: {sight.name}", f"{name}-{size}-{theme}.png")
+            tab.unfold()
+            for theme in looking.THEMES:
+                tab.dress(theme, width)
+                found += tab.barriers()
+            found += tab.too_wide()
+            tab.dress("light", min(width, looking.NARROWEST))
+            found += tab.too_wide()
+        found += tab.walk() + tab.skip()
+        self.note(f"{sight.address} as {sight.role} in {language}", found)
+
+    def press(self, site: str, cookie: str | None, shots: Iterable[Shot]) -> None:
+        """Take pictures of what forms say once; sending a form again would say another thing."""
+        with looking.tab(self.browser, site, cookie) as tab:
             for shot in shots:
-                if shot.press or shot.name.startswith(self.wanted or ""):
-                    self._shoot(page, site, shot)
+                self._press(tab, site, shot)
 
-    @contextmanager
-    def _tab(self, site: str, cookie: str | None) -> Iterator[Page]:
-        tab = self.browser.new_context(reduced_motion="reduce")
-        if cookie is not None:
-            tab.add_cookies([{"name": "devflow", "value": cookie, "url": site}])
-        yield tab.new_page()
-        tab.close()
-
-    def _shoot(self, page: Page, site: str, shot: Shot) -> None:
-        page.goto(site + shot.address)
+    def _press(self, tab: Tab, site: str, shot: Shot) -> None:
+        tab.page.goto(site + shot.address)
         for label, text in shot.fill.items():
-            page.get_by_label(label, exact=True).first.fill(text)
+            tab.page.get_by_label(label, exact=True).first.fill(text)
         if shot.press:
-            with page.expect_navigation():
-                page.get_by_role("button", name=shot.press).first.click()
-        for theme in THEMES:
-            page.emulate_media(color_scheme=theme)
-            for size, (width, height) in SIZES.items():
-                page.set_viewport_size({"width": width, "height": height})
-                page.screenshot(path=self.folder / f"{shot.name}-{size}-{theme}.png", full_page=True)
+            with tab.page.expect_navigation():
+                tab.page.get_by_role("button", name=shot.press).first.click()
+        if not shot.name.startswith(self.wanted or ""):
+            return
+        for theme, (size, width) in itertools.product(looking.THEMES, looking.WIDTHS.items()):
+            tab.dress(theme, width)
+            self._shoot(tab, f"form: {shot.name}", f"{shot.name}-{size}-{theme}.png")
+            self.note(shot.name, [*tab.too_wide(), *tab.barriers()])
+
+    def note(self, where: str, found: Iterable[str]) -> None:
+        """Said at once, too: all of it takes minutes."""
+        for each in found:
+            self.flaws.append(f"{where}: {each}")
+            print(self.flaws[-1], flush=True)
+
+    def _shoot(self, tab: Tab, title: str, file: str) -> None:
+        tab.page.screenshot(path=self.folder / file, full_page=True)
+        self.taken.setdefault(title, []).append(file)
+
+    def write_index(self) -> None:
+        rows = "".join(
+            f"<tr><th>{html.escape(title)}</th>"
+            + "".join(
+                f'<td><a href="{file}"><img src="{file}" loading="lazy" alt="{file}"></a></td>'
+                for file in files
+            )
+            + "</tr>\n"
+            for title, files in self.taken.items()
+        )
+        head = f'<!doctype html><meta charset="utf-8"><title>Pages</title><style>{STYLE}</style>'
+        (self.folder / "index.html").write_text(f"{head}<table>{rows}</table>", "utf-8")
 
 
-def main(folder: Path, *wanted: str) -> None:
+def main(folder: Path, *wanted: str) -> int:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        camera = Camera(browser, folder, wanted)
-        _new_server(camera, Path(data) / "new")
-        _team_server(camera, Path(data) / "team")
+        camera = take(browser, folder, wanted)
         browser.close()
+    taken = sum(map(len, camera.taken.values()))
+    print(f"{taken} pictures, {len(camera.flaws)} flaws: {folder / 'index.html'}")
+    return 1 if camera.flaws else 0
 
 
-def _new_server(camera: Camera, data: Path) -> None:
-    context, token = build.context(data)
-    with _site(context) as site:
-        camera.shoot(site, None, list(_first_minutes(f"/setup/{token}")))
+def take(browser: Browser, pictures: Path, wanted: tuple[str, ...] = ()) -> Camera:
+    """All pictures, and what was found wrong while they were taken."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    camera = Camera(browser, pictures, wanted)
+    with tempfile.TemporaryDirectory() as data:
+        seen = _new_server(camera, Path(data) / "new")
+        folder = Path(data) / "year"
+        context, _ = build.context(folder)
+        staged = year.fill(context)
+        context.database.close()  # which leaves one whole file
+        sights = _found_on_a_copy(folder, staged)
+        context, _ = build.context(folder)
+        place = every_page.the_year(context, staged)
+        with serving(place.app) as site:
+            camera.look_around(place, site, sights)
+        missing = every_page.missing(place.app, [*seen, *sights])
+        camera.note("tests/every_page.py", [f"nobody gets {each}: say what leads there" for each in missing])
+        _press_buttons(camera, place, staged)
+        context.database.close()
+    camera.write_index()
+    return camera
+
+
+def _found_on_a_copy(folder: Path, staged: Staged) -> list[Sight]:
+    """Every page of the year. To try who gets what leaves refusals, which no picture's trail shall have."""
+    shutil.copytree(folder, copy := folder.with_name("copy"))
+    context, _ = build.context(copy)
+    found = every_page.sights(every_page.the_year(context, staged))
     context.database.close()
+    return found
 
 
-def _team_server(camera: Camera, data: Path) -> None:
-    context, _ = build.context(data)
-    staged = stage(context, DAYS)
-    with _site(context) as site:
+def _new_server(camera: Camera, data: Path) -> list[Sight]:
+    """The first person's pages, who owns a server on which nothing happened yet."""
+    place = every_page.new_server(data)
+    with serving(place.app) as site:
+        seen = every_page.sights(place)
+        camera.look_around(place, site, seen)
+        setup = f"/setup/{place.tokens['pages.setup']}"
+        account = {"Name": "Ada", "E-mail": "ada@example.org", "Password": "a" * 12}
+        camera.press(site, None, [Shot("setup-wrong", setup, account, press="Make account")])
+        owner = every_page.set_up(place)
+        of_owner = every_page.sights(owner)
+        camera.look_around(owner, site, of_owner)
+        camera.press(
+            site,
+            owner.cookies["first"],
+            [
+                Shot("first-project", "/", {"Name": "atlas-api"}, press="Make project"),
+                Shot("first-team", "/teams", {"Name": "Platform"}, press="Make team"),
+            ],
+        )
+    place.context.database.close()
+    return seen + of_owner
+
+
+def _press_buttons(camera: Camera, place: Place, staged: Staged) -> None:
+    app = build.app(place.context)
+    app.add_url_rule("/fault/<int:code>", "pages.fault", guard.public("for a picture of it")(abort))
+    with serving(app) as site:
         for name, shots in {
-            "": _to_strangers(staged),
-            "Dan": [Shot("sign-in-code", "/sign-in/code")],
-            "Cem": _to_a_newcomer(staged),
+            "": _to_strangers(),
             "Bob": _to_a_lead(staged),
             "Ada": _to_an_admin(staged),
         }.items():
-            camera.shoot(site, staged.cookies.get(name), list(shots))
-    context.database.close()
+            camera.press(site, staged.cookies.get(name), shots)
 
 
-@contextmanager
-def _site(context: Context) -> Iterator[str]:
-    app = build.app(context)
-    app.add_url_rule("/fault/<int:code>", "pages.fault", guard.public("for a picture of it")(abort))
-    with serving(app) as site:
-        yield site
-
-
-def _first_minutes(setup: str) -> Iterator[Shot]:
-    """The first person's, who owns a server on which nothing happened yet."""
-    yield Shot("new-sign-in", "/sign-in")
-    yield Shot("new-setup", setup)
-    account = {"Name": "Ada", "E-mail": "ada@example.org"}
-    yield Shot("new-setup-wrong", setup, {**account, "Password": "a" * 12}, press="Make account")
-    yield Shot("new-overview", setup, {**account, "Password": build.PASSWORD}, press="Make account")
-    for name in (
-        "teams",
-        "people",
-        "devices",
-        "keys",
-        "retention",
-        "audit",
-        "me",
-        "me/receipts",
-        "me/devices",
-    ):
-        yield Shot(f"new-{name.replace('/', '-')}", f"/{name}")
-    yield Shot("new-audit-none", "/audit?from=2020-01-01&to=2020-01-02")
-    yield Shot("new-project", "/", {"Name": "atlas-api"}, press="Make project")
-    yield Shot("new-team", "/teams", {"Name": "Platform"}, press="Make team")
-
-
-def _to_strangers(staged: Staged) -> Iterator[Shot]:
-    yield Shot("sign-in", "/sign-in")
+def _to_strangers() -> Iterator[Shot]:
     yield Shot(
         "sign-in-wrong", "/sign-in", {"E-mail": "ada@example.org", "Password": "guess"}, press="Sign in"
     )
-    yield Shot("invitation", f"/invite/{staged.invitation}")
-    yield Shot("reset", f"/reset/{staged.reset}")
     yield Shot("link-over", "/invite/guess")
     for status in FAULTS:
         yield Shot(f"error-{status}", f"/fault/{status}")
 
 
-def _to_a_newcomer(staged: Staged) -> Iterator[Shot]:
-    yield Shot("newcomer-overview", "/")
-    yield Shot("newcomer-teams", "/teams")
-    yield Shot("newcomer-me", "/me")
-    yield Shot("newcomer-project", f"/projects/{staged.project}")
-    yield Shot("newcomer-people", "/people")
-
-
 def _to_a_lead(staged: Staged) -> Iterator[Shot]:
-    yield Shot("lead-team", f"/teams/{staged.team}")
-    yield Shot("lead-project-members", f"/projects/{staged.project}/members")
-    yield Shot("lead-person", f"/people/{staged.people['Ada']}")
-    yield Shot("lead-person-nothing", f"/people/{staged.people['Eve']}")
     factor = "/me/security/second-factor"
-    yield Shot("second-factor", factor)
     proof = {"Current password": build.PASSWORD, "Code that the app shows now": staged.factor_code}
     yield Shot("second-factor-wrong", factor, {**proof, "Current password": "x"}, press="Switch on")
     yield Shot("recovery-codes", factor, proof, press="Switch on")
@@ -175,44 +226,13 @@ def _to_a_lead(staged: Staged) -> Iterator[Shot]:
 
 
 def _to_an_admin(staged: Staged) -> Iterator[Shot]:
-    project, team = f"/projects/{staged.project}", f"/teams/{staged.team}"
-    own, bob, eve, fay = (f"/people/{staged.people[name]}" for name in ("Ada", "Bob", "Eve", "Fay"))
-    addresses = {
-        "overview": "/",
-        "project": project,
-        "project-year": f"{project}?range=1y",
-        "project-none-in-range": f"{project}?from=2020-01-01&to=2020-02-01",
-        "project-empty": f"/projects/{staged.silent}",
-        "project-members": f"{project}/members",
-        "teams": "/teams",
-        "team": team,
-        "people": "/people",
-        "person-own": own,
-        "account": f"{bob}/account",
-        "account-own": f"{own}/account",
-        "account-leaving": f"{eve}/account",
-        "account-deactivated": f"{fay}/account",
-        "devices": "/devices",
-        "keys": "/keys",
-        "retention": "/retention",
-        "retention-preview": "/retention?days=100",
-        "audit": "/audit",
-        "me": "/me",
-        "me-as-seen-by": f"/me/as-seen-by/{staged.people['Bob']}",
-        "me-receipts": "/me/receipts",
-        "me-account": "/me/account",
-        "me-security": "/me/security",
-        "me-devices": "/me/devices",
-        "pair": "/pair",
-        "pair-denied": "/pair?done=denied",
-        "error-404": "/nothing",
-        "error-400": f"{project}?range=x",
-    }
-    for name, address in addresses.items():
-        yield Shot(name, address)
+    bob, eve, fay = (f"/people/{staged.people[name]}/account" for name in ("Bob", "Eve", "Fay"))
+    yield Shot("account-leaving", eve)
+    yield Shot("account-deactivated", fay)
+    yield Shot("project-empty", f"/projects/{staged.silent}")
     yield Shot("overview-wrong", "/", {"Name": "atlas-api"}, press="Make project")
     yield Shot("people-link", "/people", press="Make link")
-    yield Shot("account-link", f"{bob}/account", press="Make a link for a new password")
+    yield Shot("account-link", bob, press="Make a link for a new password")
     yield Shot("pair-decide", "/pair", {"Code": staged.pairing_code}, press="Continue")
     yield Shot("pair-wrong", "/pair", {"Code": "BCDF-GHJK"}, press="Continue")
     yield Shot(
@@ -224,4 +244,4 @@ def _to_an_admin(staged: Staged) -> Iterator[Shot]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

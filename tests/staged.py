@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -16,11 +16,12 @@ from devflow import receipts
 from devflow.accounts import devices, erasure, links, pairing, people, second_factor, sessions
 from devflow.accounts.links import Offer
 from devflow.context import Context
-from devflow.models import Person, Project, Role
-from devflow.wire import EventData
+from devflow.models import Person, Project, ProjectMember, Role
+from devflow.wire import BranchSwitched, EventData
 from tests import build
 from tests.build import Member, World
 
+DAYS: Final = 12
 FIREFOX: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 
 
@@ -44,8 +45,20 @@ class Staged:
     factor_code: str
 
 
-def stage(context: Context, days: int = 12) -> Staged:
-    """Fill a prepared workspace, with the work of so many days."""
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Who and what there is before anybody works: everybody by name, and the projects of Ada and Bob."""
+
+    people: dict[str, Member]
+    projects: list[Project]
+
+
+Work = Callable[[World, Scene], Mapping[str, Member]]
+"""Has people work, and says by name who else is signed in."""
+
+
+def stage(context: Context, work: Work | None = None) -> Staged:
+    """Fill a prepared workspace, with the work of twelve days unless another is given."""
     world = World.of(context)
     ada = world.person("Ada", Role.ADMIN)
     bob, cem, dan, eve, fay = map(world.person, ("Bob", "Cem", "Dan", "Eve", "Fay"))
@@ -55,7 +68,8 @@ def stage(context: Context, days: int = 12) -> Staged:
         world.project(name, ada, bob, roles=managed) for name in ("atlas-api", "billing", "design-system")
     ]
     silent = world.project("field-notes", ada, roles=managed)
-    _work(world, found, (ada, bob), days)
+    scene = Scene({"Ada": ada, "Bob": bob, "Cem": cem, "Dan": dan, "Eve": eve, "Fay": fay}, found)
+    working = (work or _work)(world, scene)
     with world.database.writing() as session:
         by_ada, by_bob, by_eve = (world.by(session, who) for who in (ada, bob, eve))
         devices.rename(session, by_ada, ada.device_id, "Workstation")
@@ -71,12 +85,12 @@ def stage(context: Context, days: int = 12) -> Staged:
         invitation = links.invite(session, by_ada, offer)
         reset = links.make_reset(session, by_ada, cem.public_id)
         started = pairing.start(session, world.by(session), uuid4(), "New laptop")
-        signed_in = {"Ada": ada, "Bob": bob, "Cem": cem, "Dan": dan}
+        signed_in = {"Ada": ada, "Bob": bob, "Cem": cem, "Dan": dan, **working}
         cookies = {name: _cookie(world, session, who, name == "Dan") for name, who in signed_in.items()}
         _cookie(world, session, ada)
     return Staged(
         cookies=cookies,
-        people={"Ada": ada.public_id, "Bob": bob.public_id, "Eve": eve.public_id, "Fay": fay.public_id},
+        people={name: who.public_id for name, who in scene.people.items()},
         team=team.public_id,
         project=found[0].public_id,
         silent=silent.public_id,
@@ -92,20 +106,26 @@ def _cookie(world: World, session: Session, who: Member, needs_code: bool = Fals
     return sessions.begin(session, world.by(session, who), person, FIREFOX, needs_code=needs_code)
 
 
-def _work(world: World, projects: list[Project], members: tuple[Member, ...], days: int) -> None:
-    chance = random.Random(7)
-    for number, project in enumerate(projects):
-        for who in members:
-            world.report(who, project, *_deeds(chance, who.author, 0.85 - 0.25 * number, days))
-    outside = (build.NOW_MS - (days // 9 + day * 3) * build.DAY_MS for day in range(days // 6))
+def _work(world: World, scene: Scene) -> Mapping[str, Member]:
+    chance, members = random.Random(7), (scene.people["Ada"], scene.people["Bob"])
+    # So that on one project enough people work for its page to tell of hours and files.
+    others = tuple(map(world.person, ("Gus", "Hana")))
+    with world.database.writing() as session:
+        for who in others:
+            session.add(ProjectMember(project_id=scene.projects[0].id, person_id=who.id, role=Role.DEVELOPER))
+    for number, project in enumerate(scene.projects):
+        for who in (*members, *(() if number else others)):
+            world.report(who, project, *_deeds(chance, who.author, 0.85 - 0.25 * number))
+    outside = (build.NOW_MS - days_ago * build.DAY_MS for days_ago in (1, 4))
     world.report(
-        members[0], projects[-1], *((at, build.commit(build.STRANGER, "src/app.py")) for at in outside)
+        members[0], scene.projects[-1], *((at, build.commit(build.STRANGER, "src/app.py")) for at in outside)
     )
     world.refresh()
+    return {}
 
 
-def _deeds(chance: random.Random, author: str, busy: float, days: int) -> Iterator[tuple[int, EventData]]:
-    for days_ago in range(days):
+def _deeds(chance: random.Random, author: str, busy: float) -> Iterator[tuple[int, EventData]]:
+    for days_ago in range(DAYS):
         morning = build.NOW_MS - days_ago * build.DAY_MS - 6 * build.HOUR_MS
         is_weekend = (morning // build.DAY_MS + 3) % 7 > 4
         if chance.random() > busy * (0.1 if is_weekend else 1):
@@ -117,6 +137,9 @@ def _deeds(chance: random.Random, author: str, busy: float, days: int) -> Iterat
                 break
             path = f"{chance.choice(('src', 'tests', 'docs'))}/part{chance.randrange(40)}.py"
             yield at, build.saved(path)
+            if chance.random() < 0.04:
+                name = chance.choice(("main", "main", "feature/charts", "fix/late-events"))
+                yield at + 5_000, BranchSwitched(branch=name, previous=None)
             if chance.random() < 0.22:
                 lines = int(chance.lognormvariate(3, 1.1))
                 deletions = int(lines * chance.random() * 0.8)

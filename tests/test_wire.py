@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from msgspec import Raw
 
+import devflow
 from devflow import wire
 from devflow.errors import Invalid
 from tests import malformed
@@ -100,10 +101,22 @@ def test_two_ids_that_are_long_enough_only_together_are_none() -> None:
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    report = wire.Report(queue=0, success=987, latency=45, interval=300, batch=1_000, start=0)
-    assert wire.report_header(report) == "queue=0, success=987, latency=45, interval=300, batch=1000, start=0"
+    report = wire.Report(
+        queue=0, success=987, latency=45, interval=300, batch=1_000, start=0, version=1_020_003
+    )
+    said = "queue=0, success=987, latency=45, interval=300, batch=1000, start=0, version=1020003"
+    assert wire.report_header(report) == said
     assert wire.read_report(wire.report_header(report)) == report
     assert wire.report_header(wire.Report()) == ""
+
+
+def test_releases_are_numbers_in_their_order() -> None:
+    releases = ["0.0.0", "0.1.0", "0.9.12", "0.10.0", "1.0.0", "12.0.999"]
+    numbers = [wire.version_number(each) for each in releases]
+    assert numbers == sorted(numbers)
+    assert [wire.version_text(each) for each in numbers] == releases
+    assert wire.version_text(wire.version_number(devflow.__version__)) == devflow.__version__
+    assert wire.read_report("version=1000000000") == wire.Report()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from itertools import takewhile
 from typing import Final
 
@@ -59,4 +61,11 @@ def report(store: Store, sending: int) -> wire.Report:
         interval=settings.sync_interval_s,
         batch=settings.sync_batch_size,
         start=int(settings.sync_on_start),
+        version=_release(),
     )
+
+
+@cache
+def _release() -> int:
+    """The agent's own, as reports say it."""
+    return wire.version_number(version("devflow-monitor"))

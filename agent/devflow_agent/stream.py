@@ -44,7 +44,7 @@ CLOSE_S: Final = 0.3
 _PATH: Final = "/sync/stream"
 _OPEN: Final = 101
 _UPGRADE_REQUIRED: Final = 426
-_FRAME_BYTES: Final = 256  # more than what stands around a batch in its message
+_FRAME_BYTES: Final = 128 + wire.MAX_REPORT  # more than what stands around a batch in its message
 log = logging.getLogger(__name__)
 
 

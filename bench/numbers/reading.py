@@ -96,7 +96,7 @@ def _pages(context: Context, person_id: int, project_id: int) -> dict[str, float
     def of_project() -> object:
         with database.reading() as session:
             viewer, project = session.get_one(Person, person_id), session.get_one(Project, project_id)
-            return activity.project(session, project, viewer, first, today, calendar.zone)
+            return activity.project(session, project, viewer.id, first, today, calendar.zone)
 
     def of_workspace() -> object:
         with database.reading() as session:

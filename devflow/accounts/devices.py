@@ -22,6 +22,7 @@ QUEUE_LIMIT: Final = 1_000
 WORKING_LIMIT: Final = 900
 """Of a thousand attempts, so many have to work."""
 SILENCE_MS: Final = 3_600_000
+QUIET_DAYS: Final = 7
 
 
 class Trouble(StrEnum):
@@ -30,6 +31,8 @@ class Trouble(StrEnum):
     QUEUE = "queue"
     FAILURES = "failures"
     SILENT = "silent"
+    QUIET = "quiet"
+    NEVER = "never"
 
 
 def note(device: Device, said: str | None, now_ms: int) -> None:
@@ -50,11 +53,28 @@ def reported(device: Device) -> wire.Report | None:
 
 
 def troubles(device: Device, now_ms: int) -> list[Trouble]:
-    """What its owner should look at. The silence of a PC on which nothing was left waiting is none."""
-    report = reported(device)
-    if report is None or device.reported_at is None or device.revoked_at is not None:
+    """What its owner should look at.
+
+    The silence of a PC on which nothing was left waiting is none before ``QUIET_DAYS``. It is asked about
+    then, as it is of one that was let in so long ago and never sent anything.
+    """
+    if device.revoked_at is not None:
         return []
-    # Most events that come over a stream bring no report.
+    return _reported_troubles(device, now_ms) or _quiet(device, now_ms)
+
+
+def _quiet(device: Device, now_ms: int) -> list[Trouble]:
+    heard_at = device.last_seen_at
+    if now_ms - (device.created_at if heard_at is None else heard_at) <= QUIET_DAYS * wire.DAY_MS:
+        return []
+    return [Trouble.NEVER if heard_at is None else Trouble.QUIET]
+
+
+def _reported_troubles(device: Device, now_ms: int) -> list[Trouble]:
+    report = reported(device)
+    if report is None or device.reported_at is None:
+        return []
+    # Not each batch of a stream brings a report.
     heard_at = max(device.reported_at, device.last_seen_at or 0)
     patience_ms = max(SILENCE_MS, 2_000 * (report.interval or 0))
     found = {
@@ -134,7 +154,14 @@ def own(session: Session, person: Person) -> Sequence[Device]:
 def everybodys(session: Session, person: Person) -> list[tuple[Device, Person]]:
     """All devices with their owners, in the same order; raise Unauthorized unless the person manages them."""
     access.require(person, Action.MANAGE_DEVICES)
+    return of_all(session)
+
+
+def of_all(session: Session, person_id: int | None = None) -> list[tuple[Device, Person]]:
+    """All devices with their owners, or the person's, in the same order; who may see them is asked before."""
     query = select(Device, Person).join(Person, Person.id == Device.person_id)
+    if person_id is not None:
+        query = query.where(Person.id == person_id)
     return [(device, owner) for device, owner in session.execute(_in_order(query))]
 
 

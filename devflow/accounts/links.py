@@ -16,12 +16,12 @@ from devflow.access import Action
 from devflow.accounts import people, sessions
 from devflow.accounts.people import Newcomer
 from devflow.audit import Act, Actor
-from devflow.errors import Invalid, NotFound
+from devflow.errors import Invalid, NotFound, phrase
 from devflow.models import Link, Person, Project, ProjectMember, Role, Team, TeamMember
 
 INVITE_MS: Final = 7 * 86_400_000
 RESET_MS: Final = 86_400_000
-_NOT_OPEN: Final = "this link is not open: it works once, for some days at most; ask for another"
+_NOT_OPEN: Final = phrase("this link is not open: it works once, for some days at most; ask for another")
 
 
 class Purpose(StrEnum):

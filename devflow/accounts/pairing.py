@@ -19,7 +19,7 @@ from devflow import audit, crypto, wire
 from devflow.accounts import devices, people, tokens
 from devflow.audit import Act, Actor
 from devflow.crypto import Vault
-from devflow.errors import Invalid, Limited, NotFound, Unauthorized
+from devflow.errors import Invalid, Limited, NotFound, Unauthorized, phrase
 from devflow.models import Device, Pairing, Person
 from devflow.names import plain_name
 from devflow.wire import PairingState
@@ -32,7 +32,7 @@ MAX_OPEN: Final = 1_000
 # No vowels, so that no code is a word, and nothing that is easily taken for another (RFC 8628, 6.1).
 LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 CODE_LENGTH: Final = 8
-_GONE: Final = "this code is not waiting: `devflow sync auth` on the PC shows a new one"
+_GONE: Final = phrase("this code is not waiting: `devflow sync auth` on the PC shows a new one")
 _OVER: Final = "this pairing has expired or was used: start anew"
 
 

@@ -50,7 +50,10 @@ def check(password: str, *about: str) -> None:
     """
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise Invalid(
-            f"expected a password of {MIN_PASSWORD} to {MAX_PASSWORD} characters, got {len(password)}"
+            "expected a password of %(least)s to %(most)s characters, got %(n)s",
+            least=MIN_PASSWORD,
+            most=MAX_PASSWORD,
+            n=len(password),
         )
     known = ["devflow", *(part for text in about for part in _parts(text))]
     with _judging:
@@ -59,7 +62,7 @@ def check(password: str, *about: str) -> None:
         judged = zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=known)
     if judged["score"] < ENOUGH:
         why = [judged["feedback"]["warning"], *judged["feedback"]["suggestions"]]
-        raise Invalid(" ".join(["expected a password that is harder to guess.", *filter(None, why)]))
+        raise Invalid("expected a password that is harder to guess.", *filter(None, why))
 
 
 def _parts(text: str) -> list[str]:

@@ -52,7 +52,7 @@ def create(session: Session, by: Actor, who: Newcomer, role: Role) -> Person:
     """A new account. Raise Invalid if the e-mail address has one already. The caller commits."""
     key = email_key(by.vault, who.email)
     if session.scalar(select(Person.id).where(Person.email_key == key)) is not None:
-        raise Invalid(f"expected an e-mail address nobody has yet, got {who.email}")
+        raise Invalid("expected an e-mail address nobody has yet, got %(email)s", email=who.email)
     public_id = uuid4()
     person = Person(
         public_id=public_id,
@@ -102,7 +102,7 @@ def checked_email(email: str) -> str:
     email = email.strip().lower()
     before, at, domain = email.rpartition("@")
     if not (before and at and domain) or len(email) > 320 or any(c.isspace() for c in email):
-        raise Invalid(f"expected an e-mail address such as ada@example.org, got {email[:50]!r}")
+        raise Invalid("expected an e-mail address such as ada@example.org, got %(email)r", email=email[:50])
     if passwords.has_control(email):
         raise Invalid("expected an e-mail address without control characters")
     return email

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import Struct
 from pyroaring import BitMap
@@ -33,6 +34,9 @@ class Numbers:
     @property
     def is_empty(self) -> bool:
         return self.events == 0
+
+
+NOTHING: Final = Numbers(0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from devflow.rollups.calendars import in_force
 from devflow.rollups.changing import advance, is_waiting, switch, want, wanted
 from devflow.rollups.larger import refresh
 from devflow.rollups.recounting import Touched, recount
-from devflow.rollups.tallies import NOBODY, TYPE_NUMBER, Calendar, Tally, pack_files, unpack_files
+from devflow.rollups.tallies import COMMITS, NOBODY, TYPE_NUMBER, Calendar, Tally, pack_files, unpack_files
 
 __all__ = [
+    "COMMITS",
     "NOBODY",
     "TYPE_NUMBER",
     "Calendar",

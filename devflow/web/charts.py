@@ -21,6 +21,10 @@ MIN_BAR: Final = 1.5
 """The least height of what is not zero: one commit beside a thousand is still one commit."""
 MAX_BAR_PCT: Final = 5.0
 """The widest bar: a day alone on its chart is no wall."""
+HEAT_LEVELS: Final = 5
+HEAT_ROW: Final = 22
+HEAT_GAP: Final = 2
+HEAT_GAP_PCT: Final = 0.25
 ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
@@ -48,6 +52,27 @@ class Rect:
     y: float
     width: str
     height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One value of a heat map that is not 0; ``level`` is 1 to ``HEAT_LEVELS``."""
+
+    label: str
+    x: str
+    y: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Rows of squares, and where each row is; heights are in units of the style sheet's pixel."""
+
+    height: int
+    square_width: str
+    square_height: int
+    rows: list[int]
+    squares: list[Square]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +150,32 @@ def spark(values: Sequence[int]) -> list[Rect]:
         for index, height in enumerate(heights)
         if height
     ]
+
+
+def heat(rows: Sequence[Sequence[int]], said: Callable[[int, int], str]) -> Heat:
+    """A square for every value but 0, all rows equally long: the deeper, the nearer to the largest of all.
+
+    ``said`` gives the text for a row and a column.
+    """
+    top = max([1, *(value for row in rows for value in row)])
+    width = 100 / len(rows[0])
+    return Heat(
+        height=HEAT_ROW * len(rows),
+        square_width=_pct(width - HEAT_GAP_PCT),
+        square_height=HEAT_ROW - HEAT_GAP,
+        rows=[HEAT_ROW * row for row in range(len(rows))],
+        squares=[
+            Square(
+                said(row, column),
+                _pct(width * column + HEAT_GAP_PCT / 2),
+                HEAT_ROW * row,
+                _ceil(value * HEAT_LEVELS, top),
+            )
+            for row, values in enumerate(rows)
+            for column, value in enumerate(values)
+            if value
+        ],
+    )
 
 
 def counts(top: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Hashable
+from typing import TypeVar, cast
 
 from flask import Flask, current_app, g
 from sqlalchemy.orm import Session
@@ -11,12 +12,15 @@ from devflow import rollups
 from devflow.context import Context
 from devflow.rollups import Calendar
 
+T = TypeVar("T")
+
 
 def init_app(app: Flask) -> None:
     @app.teardown_request
     def close_session(_error: BaseException | None = None) -> None:
         opened = g.pop("reading", None)
         g.pop("calendar", None)
+        g.pop("once", None)
         if opened is not None:
             opened.__exit__(None, None, None)
 
@@ -46,3 +50,11 @@ def calendar() -> Calendar:
 def now() -> int:
     """Unix milliseconds UTC."""
     return context().now()
+
+
+def once(key: Hashable, read: Callable[[], T]) -> T:
+    """What ``read`` returns, read once for the request; a drawing of an open page is one of its own."""
+    found = g.setdefault("once", {})
+    if key not in found:
+        found[key] = read()
+    return cast(T, found[key])

@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from devflow.access import NotAllowed, NotYours
 from devflow.crypto import Damaged
-from devflow.errors import Invalid, Limited, NotFound, TooLarge, Unauthorized
+from devflow.errors import DevflowError, Invalid, Limited, NotFound, TooLarge, Unauthorized
 from devflow.web import api, htmx, request_ids
-from devflow.web.i18n import gettext, ngettext
+from devflow.web.addresses import is_for_programs
+from devflow.web.i18n import gettext, is_known, is_source, ngettext, said
 
 FAULT: Final = 500
 log = logging.getLogger(__name__)
 _SECONDS_BELOW_S: Final = 90
 _MINUTES_BELOW: Final = 90
-# What only programs ask for; a person's browser never comes here.
-PROGRAMS: Final = re.compile(
-    r"/((sync|auth|account|metrics|healthz|openapi\.json)|projects/.*/status|teams/.*/activity)(/.*)?",
-    re.DOTALL,
-)
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(Invalid, lambda error: show(400, str(error)))
-    app.register_error_handler(Unauthorized, lambda error: show(403, str(error)))
-    app.register_error_handler(NotFound, lambda error: show(404, str(error)))
+    app.register_error_handler(Invalid, lambda error: tell(400, error))
+    app.register_error_handler(Unauthorized, lambda error: tell(403, error))
+    app.register_error_handler(NotFound, lambda error: tell(404, error))
     # Their words, of permissions and ids, are for programs.
     app.register_error_handler(NotAllowed, lambda error: show(403, str(error), is_for_people=False))
     app.register_error_handler(NotYours, lambda error: show(404, str(error), is_for_people=False))
-    app.register_error_handler(TooLarge, lambda error: show(413, str(error)))
+    app.register_error_handler(TooLarge, lambda error: tell(413, error))
     app.register_error_handler(Limited, lambda error: told_to_wait(show(429, wait(error)), error))
     app.register_error_handler(Damaged, damaged)
     app.register_error_handler(SQLAlchemyError, lambda error: http_error(api.unavailable(error)))
     app.register_error_handler(HTTPException, http_error)
     # Found while the body was read, when the request had already begun.
-    app.register_error_handler(ParseException, lambda _error: show(400, "the chunks of the body are broken"))
+    app.register_error_handler(ParseException, _broken)
+
+
+def _broken(_error: ParseException) -> Response:
+    return show(400, "the chunks of the body are broken", is_foreign=not is_source())
 
 
 def wait(error: Limited) -> str:
@@ -70,21 +69,29 @@ def damaged(error: Damaged) -> Response:
 def http_error(error: HTTPException) -> Response:
     status = error.code or FAULT
     # Werkzeug's own words say less than ours do; those given to abort() say more.
-    said = error.description if error.description != type(error).description else None
-    return api.keep_headers(show(status, said, error.name), error)
+    why = error.description if error.description != type(error).description else None
+    return api.keep_headers(show(status, why, error.name, is_foreign=not is_source()), error)
 
 
-def show(status: int, detail: str | None, name: str = "", *, is_for_people: bool = True) -> Response:
+def tell(status: int, error: DevflowError) -> Response:
+    """The error in the reader's language; in English below, in small print, if it has no words there."""
+    return show(status, said(error), is_foreign=not is_known(error))
+
+
+def show(
+    status: int, detail: str | None, name: str = "", *, is_for_people: bool = True, is_foreign: bool = False
+) -> Response:
     """The error's page, or a fragment for htmx, or a problem for programs."""
     title, advice = _words(status, name)
-    if PROGRAMS.fullmatch(request.path):
+    if is_for_programs():
         return api.name_the_server(api.problem(status, name or title, detail or advice))
     return htmx.render(
         "errors/page.html",
         status,
         code=status,
         title=title,
-        detail=detail if is_for_people else None,
+        detail=detail if is_for_people and not is_foreign else None,
+        foreign=detail if is_for_people and is_foreign else None,
         advice=advice,
         # After a fault the database may be what failed: ask it nothing more.
         is_fault=status >= FAULT,
@@ -121,4 +128,4 @@ def _words(status: int, name: str) -> tuple[str, str]:
                 gettext("Nothing you did. Try again; if it stays, the server's log has the reason."),
             )
         case _:
-            return name or gettext("That did not work"), gettext("Go back and try again.")
+            return (is_source() and name) or gettext("That did not work"), gettext("Go back and try again.")

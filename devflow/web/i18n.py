@@ -9,35 +9,67 @@ from typing import Final, Literal
 
 import flask_babel
 from babel import Locale
-from babel.dates import format_date, format_skeleton, format_time, format_timedelta
-from babel.numbers import format_compact_decimal, format_decimal
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_day_names
+from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from flask import Flask, request
+from werkzeug.wrappers import Response
 
 from devflow import windows
+from devflow.errors import DevflowError
+from devflow.web import session as browser
+from devflow.web.addresses import is_for_programs
+from devflow.web.catalogs import OFFERED, SOURCE, Catalogs
 from devflow.web.current import calendar
 
-OFFERED: Final = ("en",)
+CHOSEN: Final = "language"
+"""The cookie of a browser whose owner chose a language; it holds nothing else."""
+CHOSEN_FOR_S: Final = 365 * 86_400
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 LONG_HOURS: Final = 100
 """From so many hours on, minutes say nothing."""
 
 
+class _Babel(flask_babel.Babel):  # type: ignore[misc]  # Flask-Babel has no types
+    domain_instance = Catalogs()
+
+
 def init_app(app: Flask) -> None:
-    flask_babel.Babel(app, locale_selector=preferred)
+    _Babel(app, locale_selector=preferred)
+    app.after_request(_vary)
+    app.jinja_env.globals["languages"] = OFFERED
     app.add_template_global(locale, "locale")
     app.add_template_global(zone_name, "zone_name")
-    numbers = (number, compact, duration, about, hours)
-    times = (day_of, day, weekday, month_day, month, moment, iso)
-    for form in (*numbers, *times, sentence):
+    spans = (duration, signed_duration, rough_duration, about, hours)
+    numbers = (number, signed, compact, share, times)
+    days = (day_of, day, short_day, weekday, weekday_name, short_weekday_name, month_day, month, moment, iso)
+    for form in (*spans, *numbers, *days, sentence):
         app.add_template_filter(form)
     app.add_template_global(span, "span")
     app.add_template_filter(shlex.quote, "shell")
 
 
 def preferred() -> str:
-    """The offered language the browser likes best."""
-    return request.accept_languages.best_match(OFFERED) or OFFERED[0]
+    """The offered language that was chosen in this browser, else the one it likes best.
+
+    Programs are always answered in English: they compare, and people search for what they log.
+    """
+    if is_for_programs():
+        return SOURCE
+    chosen = request.cookies.get(browser.cookie_name(CHOSEN))
+    return chosen if chosen in OFFERED else request.accept_languages.best_match(OFFERED) or SOURCE
+
+
+def choose(response: Response, language: str) -> Response:
+    """Have the browser ask for this language, one of those offered, from now on."""
+    browser.set_cookie(response, CHOSEN, language, CHOSEN_FOR_S)
+    return response
+
+
+def _vary(response: Response) -> Response:
+    if response.mimetype in ("text/html", "text/event-stream"):
+        response.vary.update(("Accept-Language", "Cookie"))
+    return response
 
 
 def gettext(text: str, **values: object) -> str:
@@ -50,8 +82,25 @@ def ngettext(one: str, many: str, count: int, **values: object) -> str:
     return str(flask_babel.ngettext(one, many, count, **values))
 
 
+def said(error: DevflowError) -> str:
+    """What the error says, in the reader's language if its catalog has it."""
+    if not error.message:
+        return ""  # for which gettext has the head of the catalog
+    return " ".join((gettext(error.message, **error.values), *map(gettext, error.more)))
+
+
+def is_known(error: DevflowError) -> bool:
+    """Whether ``said`` is in the reader's language. Catalogs lack what only broken addresses lead to."""
+    return is_source() or gettext(error.message) != error.message
+
+
+def is_source() -> bool:
+    """Whether the reader reads what the code is written in."""
+    return str(locale()) == SOURCE
+
+
 def locale() -> Locale:
-    return flask_babel.get_locale() or Locale.parse(OFFERED[0])
+    return flask_babel.get_locale() or Locale.parse(SOURCE)
 
 
 def zone_name() -> str:
@@ -62,6 +111,11 @@ def zone_name() -> str:
 def number(value: int) -> str:
     """1234567 as 1,234,567."""
     return _decimal(value, locale())
+
+
+def signed(value: int) -> str:
+    """12 as +12, -3 with a minus sign, and 0 as \u00b10."""
+    return _sign(value) + number(abs(value))
 
 
 def compact(value: int) -> str:
@@ -81,6 +135,20 @@ def duration(seconds: int) -> str:
     return gettext("%(minutes)s min", minutes=minutes)
 
 
+def signed_duration(seconds: int) -> str:
+    """A difference of times, +4 h, or below one hour +35 min."""
+    return _sign(seconds) + rough_duration(abs(seconds))
+
+
+def rough_duration(seconds: int) -> str:
+    """Seconds as whole hours, or below one as minutes, for where there is little room."""
+    return duration(seconds if seconds < HOUR_S else seconds // HOUR_S * HOUR_S)
+
+
+def _sign(value: int) -> str:
+    return "+" if value > 0 else "\u2212" if value else "\u00b1"
+
+
 def about(seconds: int) -> str:
     """A span in the largest unit that it has two of: 7 minutes, 26 hours, 2 days."""
     return format_timedelta(timedelta(seconds=seconds), threshold=2, locale=locale())
@@ -93,9 +161,21 @@ def hours(seconds: int) -> str:
     return gettext("%(hours)s h", hours=format_decimal(seconds / HOUR_S, format="0.##", locale=locale()))
 
 
+def share(part: int, whole: int) -> str:
+    """5 of 12 as 42%; of nothing it is 0%."""
+    return format_percent(part / whole if whole else 0, locale=locale())
+
+
+def times(value: float) -> str:
+    """How many times something else it is: 1.83."""
+    return format_decimal(value, format="0.##", locale=locale())
+
+
 def span(first: date, last: date) -> str:
     """Both days with a dash between them, or the one day."""
-    return day(first) if first == last else f"{day(first)} \u2013 {day(last)}"
+    if first == last:
+        return day(first)
+    return gettext("%(first)s \u2013 %(last)s", first=day(first), last=day(last))
 
 
 def day(value: date) -> str:
@@ -111,7 +191,8 @@ def day_of(at_ms: int) -> date:
 def moment(at_ms: int, seconds: bool = False) -> str:
     """Unix milliseconds as Nov 3, 2026, 2:05 PM, or 2:05:12 PM, in the zone all days are cut by."""
     local = datetime.fromtimestamp(at_ms / 1_000, calendar().zone)
-    return f"{day(local.date())}, {format_time(local, 'medium' if seconds else 'short', locale=locale())}"
+    time = format_time(local, _clock("medium" if seconds else "short", locale()), locale=locale())
+    return str(locale().datetime_formats["medium"]).format(time, day(local.date()))
 
 
 def weekday(value: date) -> str:
@@ -119,9 +200,24 @@ def weekday(value: date) -> str:
     return _date(value, "full", locale())
 
 
+def short_day(value: date) -> str:
+    """Tue, Nov 3."""
+    return format_skeleton("MMMEd", value, locale=locale())
+
+
 def month_day(value: date) -> str:
     """Nov 3."""
     return format_skeleton("MMMd", value, locale=locale())
+
+
+def weekday_name(number: int) -> str:
+    """Tuesday, for 1."""
+    return str(get_day_names("wide", locale=locale())[number])
+
+
+def short_weekday_name(number: int) -> str:
+    """Tue, for 1."""
+    return str(get_day_names("abbreviated", locale=locale())[number])
 
 
 def month(value: date) -> str:
@@ -138,6 +234,12 @@ def sentence(message: str) -> str:
     """An error's message, which begins small and ends open, as a sentence."""
     closed = message if message.endswith((".", "!", "?")) else message + "."
     return closed[:1].upper() + closed[1:]
+
+
+@functools.lru_cache
+def _clock(form: Literal["medium", "short"], locale: Locale) -> str:
+    """The form with the half of the day in full, as it is written in Korean: 오후 2:05."""
+    return str(locale.time_formats[form]).replace("a", "aaaa")
 
 
 # A page has some thousand numbers and dates, mostly the same few; Babel takes 5 to 8 us for each.

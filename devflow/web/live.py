@@ -46,14 +46,18 @@ def page(
     panels: Callable[[], Draw],
     status: int = 200,
     exports: Mapping[str, Callable[[], Response]] | None = None,
+    is_live: bool = True,
     **values: Any,
 ) -> Response:
     """Answer with the page, its stream, what has changed since a version, or one of its tables as CSV.
 
     ``key`` is all that decides what the panels show besides the database's contents: of what they are,
     the range, the rights of who looks. Whoever has the same key sees the same, so ``panels`` asks nothing
-    about who looks; it is called anew for each drawing. ``values`` are for what stands around them.
+    about who looks; it is called anew for each drawing. ``values`` are for what stands around them. A page
+    that is not ``is_live`` shows another person's own: each look at it is one that they are told of.
     """
+    if not is_live or request.method == "POST":  # what a form is answered has no address to follow
+        return still(template, panels, status, exports, **values)
     key = (template, *key, str(i18n.locale()))
     version = watched.version(key)
     if (table := tables.exported()) is not None:
@@ -62,10 +66,29 @@ def page(
         return _stream(template, key, watched, panels)
     if POLL in request.args:
         return _polled(template, version, panels)
-    drawn = {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
-    return htmx.render(
-        template, status, panels=drawn, live={way: here(**{way: version}) for way in (STREAM, POLL)}, **values
-    )
+    ways = {way: here(**{way: version}) for way in (STREAM, POLL)}
+    return htmx.render(template, status, panels=_marked(template, panels), live=ways, **values)
+
+
+def is_whole() -> bool:
+    """Whether the page is wanted, not its stream, what has changed on it, or one of its tables.
+
+    What stands around panels and is of one viewer alone, or leaves a receipt, is read only then.
+    """
+    return tables.exported() is None and STREAM not in request.args and POLL not in request.args
+
+
+def still(
+    template: str,
+    panels: Callable[[], Draw],
+    status: int = 200,
+    exports: Mapping[str, Callable[[], Response]] | None = None,
+    **values: Any,
+) -> Response:
+    """The same page as it is now, or a table of it, for a viewer who has to ask anew to see it anew."""
+    if (table := tables.exported()) is not None:
+        return _exported(table, exports or {})
+    return htmx.render(template, status, panels=_marked(template, panels), live=None, **values)
 
 
 def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Response:
@@ -73,6 +96,10 @@ def _exported(table: str, exports: Mapping[str, Callable[[], Response]]) -> Resp
         names = ", ".join(exports) or "no table"
         raise Invalid(f"expected {tables.EXPORT} to name {names}, got {table[:40]!r}")
     return exports[table]()
+
+
+def _marked(template: str, panels: Callable[[], Draw]) -> dict[str, Markup]:
+    return {name: Markup(html) for name, html in _drawn(template, panels).items()}  # noqa: S704 - of templates
 
 
 def _drawn(template: str, panels: Callable[[], Draw]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def is_https() -> bool:
     return context().settings.is_https
 
 
-def set_cookie(response: Response, name: str, value: str, max_age_s: int) -> None:
+def set_cookie(response: WerkzeugResponse, name: str, value: str, max_age_s: int) -> None:
     response.set_cookie(
         cookie_name(name),
         value,

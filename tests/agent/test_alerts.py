@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import devflow
 from devflow import wire
 from devflow.errors import Offline
 from devflow_agent import alerts, daemon, desktop, measures
@@ -169,7 +170,10 @@ def test_an_upload_tells_the_server_numbers_and_nothing_else(outbox: Outbox, ser
     outbox.store.set_settings(sync_proxy=None)
     outbox.push()
     first, second = (upload.headers["DevFlow-Sync"] for upload in server.uploads)
-    assert first == "queue=50, interval=300, batch=1000, start=0"
+    assert (
+        first
+        == f"queue=50, interval=300, batch=1000, start=0, version={wire.version_number(devflow.__version__)}"
+    )
     report = wire.read_report(second)
     assert (report.queue, report.success) == (0, 1_000)
     assert report.latency is not None

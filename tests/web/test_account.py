@@ -20,7 +20,7 @@ def test_the_setup_link_makes_the_first_account_and_signs_it_in(tmp_path: Path) 
     assert {field["name"] for field in form.select("main input")} == {"name", "email", "password"}
 
     answer = browser.post(f"/setup/{token}", name="Ada", email="Ada@example.org", password=build.PASSWORD)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/start")
     assert text(soup(browser.get("/")), ".who-name") == "Signed in as Ada"
 
     used = browser.get(f"/setup/{token}")

@@ -19,6 +19,9 @@ from devflow.models import Role
 from tests import build
 from tests.browsing import OURS, Browser, Team, one, soup, text
 from tests.clock import Clock
+from tests.web.test_live import address as live_address
+from tests.web.test_live import stream
+from tests.web.test_live import told as panels_of
 
 HOSTILE: Final = "\u202eevil"
 
@@ -339,7 +342,7 @@ def test_an_admin_sees_everybodys_pcs_and_revokes_them_and_nobody_else_does(team
     assert ada.post(f"/devices/{bobs}/revoke").headers["Location"] == "/devices"
     assert get(team, "/sync/projects", token).status_code == 401
     assert one(soup(ada.get("/devices")), f"#device-{bobs}")["data-state"] == "revoked"
-    assert text(soup(team.browser("bob").get("/me/devices")), ".card-sum") == "revoked"
+    assert text(soup(team.browser("bob").get("/me/devices")), ".device .card-sum") == "revoked"
 
 
 @pytest.mark.parametrize(
@@ -411,10 +414,10 @@ def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_code(team: Team) ->
 # How sync is doing there
 
 
-def report(team: Team, header: str | None) -> None:
+def report(team: Team, header: str | None, token: str = "") -> None:
     """Bob's PC sends nothing but how it is doing."""
     empty = wire.encode(wire.Batch(events=[], device_id=team.people["bob"].device_id))
-    headers = {"Authorization": f"Bearer {log_in(team, 'bob')}"} | (
+    headers = {"Authorization": f"Bearer {token or log_in(team, 'bob')}"} | (
         {} if header is None else {wire.REPORT_HEADER: header}
     )
     answer = team.app.test_client().post(
@@ -479,3 +482,75 @@ def test_alerts_follow_from_what_was_said_and_from_silence(
     _, notices = told(team, "bob", "/me/devices")
     assert len(notices) == len(said)
     assert all(notice.startswith(words) for notice, words in zip(notices, said, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("days", "has_sent", "said"),
+    [
+        (7, True, []),
+        (7.1, True, ["Nothing was heard of it for more than 7 days"]),
+        (7, False, []),
+        (7.1, False, ["It was let in, but never sent anything"]),
+    ],
+)
+def test_a_pc_that_has_gone_quiet_is_asked_about(
+    team: Team, days: float, has_sent: bool, said: list[str]
+) -> None:
+    clock, team = on_a_clock(team)
+    if has_sent:
+        report(team, None)
+    clock.now_ms += round(days * build.DAY_MS)
+    for name, address in (("bob", "/me/devices"), ("ada", "/devices")):
+        notices = told(team, name, address)[1]
+        assert [
+            words for words, notice in zip(said, notices, strict=True) if notice.startswith(words)
+        ] == said
+
+
+def health(page: BeautifulSoup) -> list[list[str]]:
+    """The rows of the table of all PCs."""
+    return [
+        [" ".join(cell.get_text(" ").split()) for cell in row.select("th, td")]
+        for row in page.select("#health tbody tr")
+    ]
+
+
+def test_all_pcs_stand_in_a_table_that_is_sorted_and_exported(team: Team) -> None:
+    report(team, "queue=1200, success=987, latency=45, version=1020003")
+    ada = team.browser("ada")
+    page = soup(ada.get("/devices?sort=pcs.queue"))
+    first, *others = health(page)
+    assert first[:3] == ["a PC", "Bob", "look at it"]
+    assert first[4:] == ["1,200", "98.7%", "45 ms", "1.20.3"]
+    assert [row[2:] for row in others] == [["in order", "none yet", *["unknown"] * 4]] * 3
+    assert health(soup(ada.get("/devices?sort=pcs.-person")))[0][1] == "Eve"
+    assert ada.get("/devices?sort=pcs.colour").status_code == 400
+    exported = ada.get("/devices?sort=pcs.queue&export=pcs").get_data(as_text=True).splitlines()
+    assert exported[0].startswith("pc,person,state,last_upload,queue,success,latency_ms,version")
+    assert "a PC,Bob,look at it" in exported[1] and "A lot was waiting" in exported[1]
+    own = soup(team.browser("bob").get("/me/devices"))
+    assert [row[1] for row in health(own)] == ["look at it"]
+    assert len(team.browser("bob").get("/me/devices?export=pcs").text.splitlines()) == 2
+    assert team.browser("bob").get("/devices?export=pcs").status_code == 403
+
+
+@pytest.mark.parametrize(("name", "address"), [("bob", "/me/devices"), ("ada", "/devices")])
+def test_what_a_pc_says_comes_to_the_open_page(team: Team, name: str, address: str) -> None:
+    clock, team = on_a_clock(team)
+    token, browser = log_in(team, "bob"), team.browser(name)
+    with stream(browser, live_address(browser, address)) as chunks:
+        next(chunks)
+        clock.now_ms += 1_000
+        report(team, "queue=77", token)
+        _, panels = panels_of(chunks)
+    team.context.hub.end()
+    assert "77" in panels["#health"].get_text()
+    assert "77" in panels["#cards"].get_text()
+
+
+def test_a_refused_name_is_shown_on_a_page_that_is_not_kept_up_to_date(team: Team) -> None:
+    bob = team.browser("bob")
+    wrong = bob.post(f"/me/devices/{team.people['bob'].device_id}/rename", name=HOSTILE)
+    page = soup(wrong)
+    assert (wrong.status_code, page.select("#live")) == (422, [])
+    assert "expected a name" in text(page, "[role=alert]").lower()

@@ -59,7 +59,7 @@ def test_an_invited_person_makes_an_account_and_is_signed_in_to_what_it_gives(te
     ]
     assert {field["name"] for field in page.select("main input")} == {"name", "email", "password"}
     answer = zoe.post(link, name="Zoe", email="zoe@example.org", password=build.PASSWORD)
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/start")
     assert text(soup(zoe.get("/")), ".who-name") == "Signed in as Zoe"
     assert zoe.get(team.page).status_code == 200
     assert zoe.get("/people").status_code == 403
@@ -157,7 +157,7 @@ def test_a_browser_tells_nobody_the_token_and_still_says_where_the_form_is_from(
         page.fill("#email", "zoe@example.org")
         page.fill("#password", build.PASSWORD)
         page.click("main button")
-        page.wait_for_selector("h1:has-text('Overview')")
+        page.wait_for_selector("h1:has-text('First steps')")
         (posted,) = [request for request in sent if request.method == "POST"]
         assert posted.header_value("origin") == address
         token = link.rpartition("/")[2]

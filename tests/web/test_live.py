@@ -87,7 +87,7 @@ def test_who_has_what_there_is_hears_nothing_and_who_has_less_gets_all(
     save(busy)
     with stream(bob, old) as chunks:
         number, panels = told(chunks)
-        assert panels.keys() == {"#fresh", "#week", "#trend", "#projects"}
+        assert panels.keys() == {"#fresh", "#week", "#trend", "#people", "#projects"}
     assert number == version(address(bob))
     monkeypatch.setattr(live, "PING_S", 0.5)
     with stream(bob, old, Last_Event_ID=number) as chunks:
@@ -153,6 +153,7 @@ def test_where_streams_do_not_get_through_the_same_is_asked_for(busy: Team) -> N
         "#fresh",
         "#week",
         "#trend",
+        "#people",
         "#projects",
     ]
 

@@ -61,6 +61,8 @@ EVERY_ADMIN: Final = Door("ada", "ada")
 DOORS: Final[dict[str, Door]] = {
     # Without an account
     "GET /static/<path:filename>": ANYBODY,
+    "GET /agent": ANYBODY,
+    "GET /agent/<wheel>": GUESSED_LINK,  # there is none in tests
     "GET /healthz": ANYBODY,
     "GET /openapi.json": ANYBODY,
     "GET /setup/<token>": GUESSED_LINK,
@@ -69,6 +71,7 @@ DOORS: Final[dict[str, Door]] = {
     "POST /invite/<token>": GUESSED_LINK,
     "GET /reset/<token>": GUESSED_LINK,
     "POST /reset/<token>": GUESSED_LINK,
+    "POST /language": replace(ANYBODY, answer=400),  # to a form that names none
     "GET /sign-in": ANYBODY,
     "POST /sign-in": ANYBODY,
     "GET /sign-in/code": ANYBODY,
@@ -79,6 +82,10 @@ DOORS: Final[dict[str, Door]] = {
     "POST /auth/pair/token": ANYBODY,
     # The own account
     "GET /": OWN,
+    "GET /start": OWN,
+    "POST /start/project": Door(f"{MANAGERS} ada"),
+    "GET /feed": OWN,
+    "GET /trace": OWN,
     "POST /sign-out": OWN,
     "GET /me": OWN,
     "GET /me/receipts": OWN,
@@ -150,6 +157,7 @@ DOORS: Final[dict[str, Door]] = {
     "GET /teams": OWN,
     "POST /teams": Door(f"{MANAGERS} ada"),
     "GET /teams/<uuid:team_id>": Door(f"{RED} ada", f"{BLUE} ada"),
+    "GET /teams/<uuid:team_id>/members": Door(f"{RED} ada", f"{BLUE} ada"),
     "POST /teams/<uuid:team_id>/name": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/delete": Door("max ada", "mia ada"),
     "POST /teams/<uuid:team_id>/leave": Door(RED, BLUE),

@@ -40,8 +40,8 @@ def test_from_the_setup_link_to_numbers_on_a_page(new: tuple[Context, str]) -> N
     world.report(ada, project, *((day, build.commit(ada.author, "a.py")) for day in days))
     world.refresh()
     for query, commits in (("", 5), ("?range=1y", 53), ("?range=all", 55)):
-        assert figures(soup(browser.get(made + query)))["Commits"] == [str(commits), f"yours {commits}"]
-    assert figures(soup(browser.get("/")))["Commits"][-1] == "30 days 5"
+        assert figures(soup(browser.get(made + query)))["Commits"] == [str(commits)]
+    assert figures(soup(browser.get("/")))["Commits"][-1] == "30 days 5 (+1)"
 
 
 @pytest.mark.parametrize("address", ["a\0b@example.org", "x" * 5_000])

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from bs4 import BeautifulSoup
+from sqlalchemy import select
 
 from devflow import access, activity, windows
 from devflow.access import Action
+from devflow.audit import Act
 from devflow.cache import Cache
-from devflow.models import Person, Project, Role
-from tests import build
+from devflow.models import AuditEntry, Person, Project, ProjectMember, Role
+from tests import build, town
 from tests.browsing import MINUS, Team, figures, one, soup, table, text
+from tests.web.test_live import address, stream
+from tests.web.test_teams import statements
 
 
 def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
@@ -25,11 +34,14 @@ def test_the_overview_shows_the_numbers_that_activity_has(busy: Team) -> None:
         found = activity.overview(session, shown, build.NOW_MS, Cache(busy.context.vault), server)
     week, today, before, trend = found.week, found.today, found.week_before, found.trend
     assert week.commits > today.commits > 0
+    # From Monday to Wednesday, the day before this Thursday: as many as in those days of the week before.
+    assert found.so_far.commits == found.so_far_before.commits == 18
     assert figures(page)["Commits"] == [
         str(week.commits),
         f"today {today.commits}",
+        "Mon\N{EN DASH}Wed 18 (\N{PLUS-MINUS SIGN}0)",
         f"last week {before.commits}",
-        f"30 days {trend.commits}",
+        f"30 days {trend.commits} (+{trend.commits})",
     ]
     assert figures(page)["Events"][0] == str(week.events)
     assert figures(page)["Files changed"][0] == str(week.files_changed)
@@ -154,3 +166,121 @@ def test_the_overview_is_the_same_kept_or_counted_and_as_new_as_what_came_last(b
     busy.world.report(bob, atlas, (build.NOW_MS - 1, build.saved("new.py")))
     busy.world.refresh()
     assert numbers(seen(cache)) == numbers(seen(Cache(busy.context.vault))) != first
+
+
+# Who moved
+
+
+@pytest.fixture
+def led(busy: Team) -> Team:
+    """Lea leads Bob, who is in a team with her; neither is Cem, who works beside him."""
+    world, people = busy.world, busy.people
+    people["lea"] = world.person("Lea")
+    with busy.context.database.writing() as session:
+        session.add(
+            ProjectMember(project_id=busy.project.id, person_id=people["lea"].id, role=Role.DEVELOPER)
+        )
+    world.team("core", {people["lea"]: Role.LEAD, people["bob"]: Role.DEVELOPER})
+    return busy
+
+
+def people_of(page: BeautifulSoup) -> list[list[str]]:
+    rows = one(page, "#people").select("tbody tr")
+    return [[" ".join(cell.get_text(" ").split()) for cell in row.select("th, td")] for row in rows]
+
+
+def looks(team: Team) -> list[tuple[UUID | None, str]]:
+    viewed = select(AuditEntry).where(AuditEntry.act == Act.PERSON_VIEWED).order_by(AuditEntry.id)
+    with team.world.reading() as session:
+        return [(each.subject, each.detail) for each in session.scalars(viewed)]
+
+
+def test_a_lead_sees_whom_they_lead_and_others_a_count(led: Team) -> None:
+    rows = people_of(soup(led.browser("lea").get("/")))
+    # Three commits a day, ten minutes from first to last: four days of this week, seven of the last.
+    assert rows == [
+        ["Bob", "12", f"+492 {MINUS}30", "4", "40 min", "1 h 10 min", "today"],
+        ["Lea", "0", "0", "0", "0 min", "0 min", "not in 60 days"],
+    ]
+    for who in ("ada", "bob", "cem"):
+        page = soup(led.browser(who).get("/"))
+        assert people_of(page) == []
+        assert "2 of 3 members active this week" in text(page, "#people")
+    assert "No project yet" in text(soup(led.browser("eve").get("/")), "main")
+
+
+def test_their_week_is_what_the_rest_answers(led: Team) -> None:
+    bearer = town.bearer(led.context, led.people["lea"])
+    answers = {}
+    for metric in ("commits", "active_time", "insertions", "deletions", "files_changed"):
+        asked = f"projectId={led.project.public_id}&metricType={metric}&groupBy=person"
+        answer = led.app.test_client().get(
+            f"/metrics/aggregate?{asked}&timeRange=2026-11-16..2026-11-22",
+            headers={"Authorization": f"Bearer {bearer}"},
+        )
+        answers[metric] = {row.get("name"): row["value"] for row in answer.get_json()["rows"]}
+    export = led.browser("lea").get("/?export=people").get_data(as_text=True)
+    rows = {row["person"]: row for row in csv.DictReader(io.StringIO(export))}
+    for metric, column in {"active_time": "active_s", "files_changed": "files"}.items():
+        answers[column] = answers.pop(metric)
+    assert {name: row["commits"] for name, row in rows.items()} == {"Bob": "12", "Lea": "0"}
+    for column, values in answers.items():
+        assert all(row[column] == str(values[name]) for name, row in rows.items()), column
+
+
+def test_whoever_is_named_on_the_overview_is_told_once_a_load(led: Team) -> None:
+    lea = led.browser("lea")
+    of = address(lea)
+    bob = led.people["bob"].public_id
+    detail = '{"from":"2026-11-09","page":"overview","to":"2026-11-19"}'
+    assert looks(led) == [(bob, detail)]
+    assert lea.get(address(lea, way="data-poll")).status_code == 204
+    with stream(lea, of) as chunks:
+        next(chunks)
+    led.context.hub.end()
+    assert looks(led) == [(bob, detail)] * 2, "of two loads"
+    led.browser("cem").get("/")
+    assert len(looks(led)) == 2
+
+
+def test_a_team_can_be_chosen(led: Team) -> None:
+    world, people = led.world, led.people
+    other = world.team("other", {people["lea"]: Role.LEAD, people["cem"]: Role.DEVELOPER})
+    lea = led.browser("lea")
+    assert [row[0] for row in people_of(soup(lea.get("/")))] == ["Bob", "Cem", "Lea"]
+    chosen = soup(lea.get(f"/?team={other.public_id}"))
+    assert [row[0] for row in people_of(chosen)] == ["Cem", "Lea"]
+    assert "1 of 2 members active" in text(chosen, "#people")
+    assert text(chosen, "#team option[selected]") == "other"
+    assert led.browser("bob").get(f"/?team={other.public_id}").status_code == 404
+    assert lea.get("/?team=core").status_code == 400
+
+
+def test_on_a_monday_there_is_no_whole_day_to_compare(busy: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monday = replace(busy.context, now=lambda: build.NOW_MS - 3 * build.DAY_MS)
+    page = soup(replace(busy, context=monday, app=build.app(monday)).browser("bob").get("/"))
+    assert "no whole day yet" in text(page, "#week")
+    assert [row.partition(" ")[0] for row in figures(page)["Commits"][1:]] == ["today", "last", "30"]
+
+
+def test_the_overview_takes_as_many_statements_whatever_there_is(led: Team) -> None:
+    lea = led.browser("lea")
+
+    def asked() -> int:
+        with statements() as sent:
+            assert lea.get("/").status_code == 200
+        return len(sent)
+
+    lea.get("/")
+    led.report("bob", (build.NOW_MS - 1, build.saved()))
+    few = asked()
+    more = [led.world.person(f"Number{n}") for n in range(6)]
+    for number in range(4):
+        project = led.world.project(f"p{number}", led.people["lea"], *more)
+        for member in more:
+            led.world.report(member, project, (build.NOW_MS - build.MINUTE_MS, build.saved()))
+    led.world.team("more", {led.people["lea"]: Role.LEAD} | dict.fromkeys(more, Role.DEVELOPER))
+    led.world.refresh()
+    assert asked() == few
+    assert few <= 26
+    assert len(people_of(soup(lea.get("/")))) == 8

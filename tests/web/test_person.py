@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import delete, select
 from sqlalchemy import text as sql
 
@@ -15,6 +17,8 @@ from devflow.models import AuditEntry, Project, Role, TeamMember
 from tests import build
 from tests.browsing import Team, figures, htmx, one, soup, table, text
 from tests.build import Member
+from tests.web.test_live import address, stream, told, version
+from tests.web.test_teams import statements
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Crew:
 
 
 @pytest.fixture
-def crew(busy: Team) -> Crew:
+def crew(busy: Team) -> Iterator[Crew]:
     world, bob = busy.world, busy.people["bob"]
     for name in ("Lea", "Leo", "Rex"):
         busy.people[name.lower()] = world.person(name)
@@ -65,7 +69,8 @@ def crew(busy: Team) -> Crew:
         (build.NOW_MS - 50 * build.DAY_MS, build.saved()),
     )
     world.refresh()
-    return Crew(busy, bob, hidden)
+    yield Crew(busy, bob, hidden)
+    busy.context.hub.end()
 
 
 def test_the_person_and_their_lead_get_the_page_and_nobody_else(crew: Crew) -> None:
@@ -153,27 +158,25 @@ def test_a_project_the_viewer_may_not_see_is_not_on_the_page(crew: Crew) -> None
     assert sum(int(row[1]) for row in table(page, "commits")) == 36
     assert sum(int(row[1]) for row in table(own, "commits")) == 37
     assert figures(page)["Active time"] == ["2 h"]
-    assert str(one(page, ".projects a")["href"]) == crew.team.page
+    assert str(one(page, ".projects tbody a")["href"]) == crew.team.page
 
 
 def test_a_link_leads_only_where_the_person_may_still_go(crew: Crew) -> None:
     with crew.team.world.database.writing() as session:
         session.execute(sql("DELETE FROM project_members WHERE project_id = :id"), {"id": crew.hidden.id})
     page = soup(crew.team.browser("bob").get(crew.page))
-    assert [link.get_text() for link in page.select(".projects a")] == ["atlas"]
+    assert [link.get_text() for link in page.select(".projects tbody a")] == ["atlas"]
     assert "moonshot" in text(page, ".projects")
 
 
-def test_a_page_that_waits_asks_again_only_for_the_person_themself(crew: Crew) -> None:
-    world = crew.team.world
-    world.report(crew.bob, crew.team.project, (build.NOW_MS, build.saved()))
+def test_a_page_that_waits_follows_by_itself_only_for_the_person_themself(crew: Crew) -> None:
+    crew.team.world.report(crew.bob, crew.team.project, (build.NOW_MS, build.saved()))
     lea, bob = crew.team.browser("lea"), crew.team.browser("bob")
-    assert not one(soup(lea.get(crew.page)), "#fresh").has_attr("hx-get")
-    assert one(soup(bob.get(crew.page)), "#fresh")["hx-get"] == crew.page
-    world.refresh()
-    answer = bob.get(crew.page, **htmx("p#fresh"))
-    assert answer.headers["HX-Retarget"] == "#main"
-    assert figures(soup(answer))["Events"] == ["38"]
+    assert "Load the page again" in text(soup(lea.get(crew.page)), "#fresh")
+    assert soup(lea.get(crew.page)).select("#live") == []
+    page = soup(bob.get(crew.page))
+    assert "follow in a moment" in text(page, "#fresh")
+    assert one(page, "#live")
 
 
 def test_a_person_without_work_is_told_what_to_do(crew: Crew) -> None:
@@ -187,5 +190,120 @@ def test_a_person_without_work_is_told_what_to_do(crew: Crew) -> None:
 
 def test_an_empty_range_leads_to_the_last_days_that_are_shared(crew: Crew) -> None:
     page = soup(crew.team.browser("lea").get(f"{crew.page}?from=2020-01-01&to=2020-01-31"))
-    links = [str(link["href"]) for link in page.select(".empty a")]
+    links = [str(link["href"]) for link in page.select("#totals .empty a")]
     assert links == [f"{crew.page}?from=2026-10-21&to=2026-11-19", f"{crew.page}?range=all"]
+
+
+# Day by day
+
+
+def days(page: BeautifulSoup) -> list[list[str]]:
+    """The rows of the timeline, those of weeks as well, without what stands there for phones."""
+    for narrow in page.select(".days .narrow"):
+        narrow.extract()
+    return [
+        [" ".join(cell.get_text(" ").split()) for cell in row.select("th, td")]
+        for row in page.select(".days tbody tr")
+    ]
+
+
+def test_days_stand_in_their_weeks_with_projects_time_commits_and_files(crew: Crew) -> None:
+    shown = days(soup(crew.team.browser("bob").get(crew.page)))
+    assert shown[:4] == [
+        ["Week from Nov 16, 2026", "", "40 min", "13", "5"],
+        ["Thu, Nov 19", "atlas", "10 min", "3", "4"],
+        ["Wed, Nov 18", "atlas 10 min , moonshot 0 min", "10 min", "4", "5"],
+        ["Tue, Nov 17", "atlas", "10 min", "3", "4"],
+    ]
+    assert sum(int(row[3]) for row in shown if not row[0].startswith("Week")) == 37
+    seen = days(soup(crew.team.browser("lea").get(crew.page)))
+    assert seen[2] == ["Wed, Nov 18", "atlas", "10 min", "3", "4"], "what she may not see is in no day"
+
+
+def test_in_another_order_days_stand_in_no_week(crew: Crew) -> None:
+    shown = days(soup(crew.team.browser("bob").get(f"{crew.page}?sort=days.commits")))
+    assert shown[0][0] == "Wed, Nov 18"
+    assert not [row for row in shown if row[0].startswith("Week")]
+
+
+def test_the_table_of_days_goes_along_and_leaves_a_receipt_as_the_page_does(crew: Crew) -> None:
+    lines = crew.team.browser("lea").get(f"{crew.page}?export=days").get_data(as_text=True).splitlines()
+    assert lines[:2] == [
+        "day,projects,active_s,commits,insertions,deletions,files,events",
+        "2026-11-19,atlas,600,3,123,3,4,3",
+    ]
+    assert "moonshot" not in "".join(lines)
+    assert len(crew.receipts()) == 1
+    own = crew.team.browser("bob").get(f"{crew.page}?export=days").get_data(as_text=True)
+    assert "atlas, moonshot" in own
+
+
+def test_one_project_alone(crew: Crew) -> None:
+    only = f"{crew.page}?project={crew.hidden.public_id}"
+    page = soup(crew.team.browser("bob").get(only))
+    assert figures(page)["Commits"] == ["1"]
+    assert [row[0] for row in days(page)] == ["Week from Nov 16, 2026", "Wed, Nov 18"]
+    answer = crew.team.browser("lea").get(only)
+    assert (answer.status_code, "moonshot" in answer.get_data(as_text=True)) == (400, False)
+    missing = crew.team.browser("lea").get(f"{crew.page}?project={uuid4()}")
+    assert missing.status_code == 400, "a hidden project is answered as one that is not there"
+
+
+def test_one_type_of_events_is_for_oneself(crew: Crew) -> None:
+    bob = crew.team.browser("bob")
+    page = soup(bob.get(f"{crew.page}?type=git.commit&range=all"))
+    assert (figures(page)["Events"], figures(page)["Commits"]) == (["37"], ["37"])
+    page = soup(bob.get(f"{crew.page}?type=file.saved&range=all"))
+    assert (figures(page)["Events"], figures(page)["Commits"]) == (["1"], ["0"])
+    assert bob.get(f"{crew.page}?type=lunch").status_code == 400
+    lea = crew.team.browser("lea")
+    assert lea.get(f"{crew.page}?type=git.commit").status_code == 400
+    assert soup(lea.get(crew.page)).select("#only-type") == []
+
+
+def test_the_own_page_stays_up_to_date_and_equals_a_fresh_load(crew: Crew) -> None:
+    bob = crew.team.browser("bob")
+    with stream(bob, address(bob, crew.page)) as chunks:
+        next(chunks)
+        at = build.NOW_MS - build.MINUTE_MS
+        crew.team.world.report(crew.bob, crew.hidden, (at, build.commit(crew.bob.author, "moon.py")))
+        crew.team.world.refresh()
+        number, panels = told(chunks)
+    fresh = soup(bob.get(crew.page))
+    assert version(address(bob, crew.page)) == number
+    assert list(panels) == ["#fresh", "#totals", "#trend", "#days", "#projects"]
+    for target, panel in panels.items():
+        assert panel.decode_contents().split() == one(fresh, target).decode_contents().split()
+    assert figures(fresh)["Commits"] == ["38"]
+    assert crew.receipts() == []
+
+
+def test_another_ones_page_is_followed_by_no_stream(crew: Crew) -> None:
+    lea = crew.team.browser("lea")
+    for way in ("live", "poll"):
+        answer = lea.get(f"{crew.page}?{way}=x")
+        assert (answer.status_code, answer.mimetype) == (200, "text/html")
+    assert soup(answer).select("#live") == []
+    assert len(crew.receipts()) == 2
+    assert (
+        soup(crew.team.browser("bob").get(f"/me/as-seen-by/{crew.team.people['lea'].public_id}")).select(
+            "#live"
+        )
+        == []
+    )
+
+
+def test_as_many_statements_however_many_days_and_projects(crew: Crew) -> None:
+    def asked() -> int:
+        browser = crew.team.browser("bob")
+        with statements() as sent:
+            assert browser.get(f"{crew.page}?range=1y").status_code == 200
+        return len(sent)
+
+    few = asked()
+    for number in range(5):
+        project = crew.team.world.project(f"more {number}", crew.bob)
+        at = (build.NOW_MS - day * build.DAY_MS for day in range(0, 300, 7 + number))
+        crew.team.world.report(crew.bob, project, *((each, build.saved()) for each in at))
+    crew.team.world.refresh()
+    assert asked() == few

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import pytest
 from sqlalchemy import func, select
@@ -111,13 +112,16 @@ def test_a_number_of_days_that_cannot_be_is_said_beside_what_was_typed(team: Tea
     assert days(team) == 365
 
 
+HISTORY: Final = ".steps li:nth-child(2) .hint"
+
+
 def test_who_connects_a_pc_reads_how_far_back_its_history_is_taken(team: Team) -> None:
     mine = f"/projects/{team.world.project('mine', team.people['ada']).public_id}"
     told = soup(team.browser("bob").get(team.page))
-    assert "before Nov 1, 2025 is refused as expired" in text(told, ".steps .hint")
-    assert told.select(".steps a") == [], "only who may change it is sent there"
+    assert "before Nov 1, 2025 is refused as expired" in text(told, HISTORY)
+    assert told.select(f"{HISTORY} a") == [], "only who may change it is sent there"
     ada = team.browser("ada")
-    assert one(soup(ada.get(mine)), ".steps .hint a")["href"] == "/retention"
+    assert one(soup(ada.get(mine)), f"{HISTORY} a")["href"] == "/retention"
 
     first = NOW_MS - 385 * DAY_MS  # the afternoon of October 30
     for at, codes in ((first, ["expired"]), (first + 3 * DAY_MS, [])):
@@ -125,4 +129,4 @@ def test_who_connects_a_pc_reads_how_far_back_its_history_is_taken(team: Team) -
         assert [refusal.code for refusal in team.world.send(team.people["bob"], event).errors] == codes
 
     ada.post("/retention", days="forever")
-    assert soup(ada.get(mine)).select(".steps") and not soup(ada.get(mine)).select(".steps .hint")
+    assert soup(ada.get(mine)).select(".steps") and not soup(ada.get(mine)).select(HISTORY)

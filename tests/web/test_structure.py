@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 import devflow
 from devflow.context import Context
+from devflow.web.i18n import CHOSEN
 from tests import build
 from tests.browsing import OURS, Browser, soup
 from tests.build import World
@@ -28,7 +29,7 @@ CONTROLS: Final = "input:not([type=hidden]), select, textarea"
 PRESSED: Final = "a[href], button, summary"
 REFERRING: Final = ("aria-labelledby", "aria-describedby", "for")
 WITHOUT_A_PLACE: Final = (403, 404, 429)
-FROM_OUTSIDE: Final = ("/invite/", "/reset/", "/sign-in")
+FROM_OUTSIDE: Final = ("/invite/", "/language", "/reset/", "/sign-in")
 LEAVING: Final = "pages.sign_out"
 
 
@@ -64,7 +65,9 @@ def test_an_empty_server_keeps_to_them_too(tmp_path: Path) -> None:
     context.database.close()
 
 
-def every_page(context: Context, staged: Staged) -> Iterator[tuple[str, Route, TestResponse]]:
+def every_page(
+    context: Context, staged: Staged, language: str = "en"
+) -> Iterator[tuple[str, Route, TestResponse]]:
     """Each page with who saw it; then, since that may change things, what each form says sent empty."""
     app = build.app(context)
     with World.of(context).reading() as session:
@@ -75,6 +78,7 @@ def every_page(context: Context, staged: Staged) -> Iterator[tuple[str, Route, T
     asked = [(name, page) for page in pages for name in ("", *staged.cookies)]
     for name, route in asked + [("Ada", form) for form in forms.values()]:
         client = app.test_client()
+        client.set_cookie(CHOSEN, language)
         if name:
             client.set_cookie("devflow", staged.cookies[name])
         answer = client.open(route.address, method=route.method, headers=OURS)

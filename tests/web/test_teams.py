@@ -103,6 +103,7 @@ def test_a_maker_is_the_manager_and_an_admin_may_stay_outside(team: Team) -> Non
     max_ = team.world.person("Max", Role.MANAGER)
     browser = team.browser("max")
     made = browser.post("/teams", name=" of  max ").headers["Location"]
+    assert made.endswith("/members"), "of a new team there is nothing else to see"
     assert roles(soup(browser.get(made))) == {"Max": "manager"}
     assert one(soup(team.browser("ada").get("/teams")), "input[name=outside]")
     assert soup(browser.get("/teams")).select("input[name=outside]") == []
@@ -131,21 +132,27 @@ def test_a_bad_name_is_kept_beside_the_message(team: Team, core: str, name: str,
 
 
 def test_members_see_each_other_and_outsiders_nothing(team: Team, core: str) -> None:
-    assert rows(soup(team.browser("dan").get(core))) == [
+    assert rows(soup(team.browser("dan").get(f"{core}/members"))) == [
         ["Bob", "Manager"],
         ["Cem", "Lead"],
         ["Dan you", "Developer"],
     ]
-    answer = team.browser("eve").get(core)
+    answer = team.browser("eve").get(f"{core}/members")
     assert answer.status_code == 404
-    missing = f"/teams/{uuid4()}"
+    missing = f"/teams/{uuid4()}/members"
     nothing = text(soup(team.browser("eve").get(missing)), "main")
-    assert text(soup(answer), "main").replace(core[7:], missing[7:]) == nothing
-    assert [name for name, *_ in rows(soup(team.browser("ada").get(core)))] == ["Bob", "Cem", "Dan"]
+    assert text(soup(answer), "main").replace(core[7:], missing[7:43]) == nothing
+    assert [name for name, *_ in rows(soup(team.browser("ada").get(f"{core}/members")))] == [
+        "Bob",
+        "Cem",
+        "Dan",
+    ]
 
 
 def test_the_forms_are_for_who_may_use_them(team: Team, core: str) -> None:
-    found = {who: forms(soup(team.browser(who).get(core))) for who in ("ada", "bob", "cem", "dan")}
+    found = {
+        who: forms(soup(team.browser(who).get(f"{core}/members"))) for who in ("ada", "bob", "cem", "dan")
+    }
     managing = {f"/teams/{part}" for part in ("members", "members/role", "members/remove", "name", "delete")}
     # Bob manages no other team, so there is nobody for him to add.
     assert found == {
@@ -157,12 +164,12 @@ def test_the_forms_are_for_who_may_use_them(team: Team, core: str) -> None:
 
 
 def test_the_list_to_add_from_names_nobody_else(team: Team, core: str) -> None:
-    page = soup(team.browser("bob").get(core))
+    page = soup(team.browser("bob").get(f"{core}/members"))
     assert "nobody else whom you may add" in text(page, "section[aria-labelledby=add-title]")
     assert "Eve" not in page.get_text() and "Ada" not in page.get_text()
     fay = team.world.person("Fay")
     team.world.team("apps", {team.people["bob"]: Role.MANAGER, fay: Role.DEVELOPER})
-    options = soup(team.browser("bob").get(core)).select("#person option")
+    options = soup(team.browser("bob").get(f"{core}/members")).select("#person option")
     assert [option.get_text() for option in options] == ["Choose", "Fay"]
 
 
@@ -171,7 +178,9 @@ def test_a_person_is_linked_only_for_who_may_see_their_days(team: Team, core: st
     if "pages.person" not in team.app.view_functions:
         team.app.add_url_rule(address, "pages.person", lambda person_id: str(person_id))
     linked = {
-        who: [link.get_text() for link in soup(team.browser(who).get(core)).select(".members th a")]
+        who: [
+            link.get_text() for link in soup(team.browser(who).get(f"{core}/members")).select(".members th a")
+        ]
         for who in ("ada", "bob", "cem", "dan")
     }
     everybody = ["Bob", "Cem", "Dan"]
@@ -188,10 +197,12 @@ def test_a_manager_adds_promotes_renames_and_removes(team: Team, core: str) -> N
         bob.post(f"{core}/members/{member(team, 'dan')}/remove"),
         bob.post(f"{core}/name", name="kernel"),
     ]
-    assert {(change.status_code, change.headers["Location"]) for change in changes} == {(302, core)}
-    page = soup(bob.get(core))
+    assert {(change.status_code, change.headers["Location"]) for change in changes} == {
+        (302, f"{core}/members")
+    }
+    page = soup(bob.get(f"{core}/members"))
     assert roles(page) == {"Bob": "manager", "Cem": "lead", "Fay": "lead"}
-    assert text(page, "h1") == "kernel"
+    assert text(page, "h1") == "Members of kernel"
     with team.context.database.reading() as session:
         acts = session.scalars(select(AuditEntry.act).where(AuditEntry.subject == UUID(core[7:]))).all()
     assert acts == ["team.member_added", "team.member_role", "team.member_removed", "team.renamed"]
@@ -208,8 +219,11 @@ def test_who_does_not_manage_a_team_finds_nothing_to_change(team: Team, core: st
     form = {"person": dan, "role": "manager", "name": "mine", "typed": "core"}
     for who, where in (("cem", core), ("dan", core), ("eve", core), ("bob", other)):
         assert team.browser(who).post(f"{where}/{post.format(dan)}", **form).status_code == 404
-    page = soup(team.browser("bob").get(core))
-    assert (text(page, "h1"), roles(page)) == ("core", {"Bob": "manager", "Cem": "lead", "Dan": "developer"})
+    page = soup(team.browser("bob").get(f"{core}/members"))
+    assert (text(page, "h1"), roles(page)) == (
+        "Members of core",
+        {"Bob": "manager", "Cem": "lead", "Dan": "developer"},
+    )
 
 
 def test_a_forged_form_adds_nobody_one_has_no_right_on(team: Team, core: str) -> None:
@@ -227,7 +241,7 @@ def test_a_forged_form_adds_nobody_one_has_no_right_on(team: Team, core: str) ->
     ):
         answer = bob.post(f"{core}/members", **form)
         assert (answer.status_code, words in text(soup(answer), "[role=alert]").lower()) == (422, True)
-    assert set(roles(soup(bob.get(core)))) == {"Bob", "Cem", "Dan"}
+    assert set(roles(soup(bob.get(f"{core}/members")))) == {"Bob", "Cem", "Dan"}
 
 
 @pytest.mark.parametrize(("who", "was"), [("dan", "developer"), ("cem", "lead"), ("gil", "manager")])
@@ -236,10 +250,10 @@ def test_a_removed_members_next_request_finds_nothing(team: Team, core: str, who
         team.people["gil"] = team.world.person("Gil")
         team.browser("ada").post(f"{core}/members", person=str(member(team, "gil")), role="manager")
     gone = team.browser(who)
-    assert gone.get(core).status_code == 200
-    assert roles(soup(team.browser("bob").get(core)))[who.title()] == was
+    assert gone.get(f"{core}/members").status_code == 200
+    assert roles(soup(team.browser("bob").get(f"{core}/members")))[who.title()] == was
     team.browser("bob").post(f"{core}/members/{member(team, who)}/remove")
-    assert gone.get(core).status_code == 404
+    assert gone.get(f"{core}/members").status_code == 404
     assert gone.post(f"{core}/name", name="mine").status_code == 404
     assert rows(soup(gone.get("/teams"))) == []
 
@@ -247,8 +261,8 @@ def test_a_removed_members_next_request_finds_nothing(team: Team, core: str, who
 def test_who_leaves_is_taken_to_the_list(team: Team, core: str) -> None:
     bob = team.browser("bob")
     assert bob.post(f"{core}/leave").headers["Location"] == "/teams"
-    assert bob.get(core).status_code == 404
-    page = soup(team.browser("ada").get(core))
+    assert bob.get(f"{core}/members").status_code == 404
+    page = soup(team.browser("ada").get(f"{core}/members"))
     assert roles(page) == {"Cem": "lead", "Dan": "developer"}
     assert team.browser("ada").post(f"{core}/leave").status_code == 404  # is no member
     assert team.browser("cem").post(f"{core}/members/{member(team, 'dan')}/remove").status_code == 404
@@ -262,13 +276,17 @@ def test_a_team_is_deleted_by_its_typed_name(team: Team, core: str) -> None:
     assert bob.post(f"{core}/delete", typed="core").headers["Location"] == "/teams"
     with team.context.database.reading() as session:
         assert session.scalars(select(TeamRow)).all() == []
-    assert bob.get(core).status_code == 404
+    assert bob.get(f"{core}/members").status_code == 404
 
 
 def test_a_wrong_name_is_kept_in_the_form_and_the_team_keeps_its_own(team: Team, core: str) -> None:
     answer = team.browser("bob").post(f"{core}/name", name="x" * 101)
     page = soup(answer)
-    assert (answer.status_code, text(page, "h1"), one(page, "#name")["value"]) == (422, "core", "x" * 101)
+    assert (answer.status_code, text(page, "h1"), one(page, "#name")["value"]) == (
+        422,
+        "Members of core",
+        "x" * 101,
+    )
     assert "1 to 100" in text(page, "section[aria-labelledby=rename-title] [role=alert]")
 
 
@@ -276,12 +294,12 @@ def test_names_are_text_wherever_they_stand(team: Team, core: str) -> None:
     name = "<b>&amp;'\""
     sly = team.world.person(name)
     ada = team.browser("ada")
-    assert name in [option.get_text() for option in soup(ada.get(core)).select("#person option")]
+    assert name in [option.get_text() for option in soup(ada.get(f"{core}/members")).select("#person option")]
     ada.post(f"{core}/members", person=str(sly.public_id), role="lead")
     ada.post(f"{core}/name", name=name)
-    page = soup(ada.get(core))
+    page = soup(ada.get(f"{core}/members"))
     assert page.select("b") == []
-    assert text(page, "h1") == name
+    assert text(page, "h1") == f"Members of {name}"
     assert f"Role of {name}" in [label.get_text() for label in page.select("td label")]
 
 
@@ -293,11 +311,11 @@ def test_the_pages_ask_the_same_few_questions_however_many_members(team: Team, c
             assert ada.get(address).status_code == 200
         return len(sent)
 
-    few = {address: asked(address) for address in ("/teams", core)}
+    few = {address: asked(address) for address in ("/teams", f"{core}/members")}
     more = [team.world.person(f"Number{n}") for n in range(5)]
     with team.context.database.writing() as session:
         row = session.scalars(select(TeamRow)).one()
         session.add_all(TeamMember(team_id=row.id, person_id=each.id, role="lead") for each in more)
     team.world.team("more", {team.people["dan"]: Role.LEAD})
     assert {address: asked(address) for address in few} == few
-    assert len(rows(soup(ada.get(core)))) == 8
+    assert len(rows(soup(ada.get(f"{core}/members")))) == 8

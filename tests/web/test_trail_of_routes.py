@@ -267,6 +267,7 @@ DEEDS: Final[dict[str, Deed]] = {
     "POST /teams/<uuid:team_id>/members/<uuid:member_id>/remove": Deed(Act.TEAM_MEMBER_REMOVED, "max"),
     # Projects
     "POST /projects": Deed(Act.PROJECT_MADE, "max", RENAMED),
+    "POST /start/project": Deed(Act.PROJECT_MADE, "max", RENAMED),
     "POST /projects/<uuid:project_id>/name": Deed(Act.PROJECT_RENAMED, "max", RENAMED),
     "POST /projects/<uuid:project_id>/delete": Deed(
         Act.PROJECT_DELETED, "ada", {"typed": PROJECT_NAMES["red"]}
@@ -288,6 +289,8 @@ EXEMPT: Final = "POST /sync/events"
 # Questions, held to changing nothing: a POST so that the code stands in no address, or for its length.
 PAIRING_LOOK: Final = "POST /pair"
 MISSING_LOOK: Final = "POST /sync/projects/<uuid:project_id>/missing"
+# Kept by the browser.
+LANGUAGE: Final = "POST /language"
 
 
 # The town
@@ -361,7 +364,7 @@ def run(town: Town, sql: str) -> None:
 
 def test_every_route_that_changes_something_has_a_row(town: Town) -> None:
     changing = {f"{method} {rule}" for method, rule in routes(town.app) if method != "GET"}
-    assert changing == {*DEEDS, EXEMPT, PAIRING_LOOK, MISSING_LOOK}
+    assert changing == {*DEEDS, EXEMPT, LANGUAGE, PAIRING_LOOK, MISSING_LOOK}
 
 
 @pytest.mark.parametrize("route", DEEDS)
@@ -386,6 +389,14 @@ def test_to_look_at_a_pairing_changes_nothing(town: Town) -> None:
     answer = send(town, PAIRING_LOOK, "sue", {}, ready)
     assert answer.status_code == 200
     assert "a new PC" in answer.get_data(as_text=True)
+    assert contents(town) == before
+
+
+def test_to_choose_a_language_changes_nothing(town: Town) -> None:
+    before = contents(town)
+    for who in ("sue", ""):
+        answer = send(town, LANGUAGE, who, {"language": "ko"}, Ready())
+        assert answer.status_code == 303
     assert contents(town) == before
 
 

@@ -44,6 +44,7 @@ LOOK_EVERY: Final = 3
 What this process ends calls its streams at once; the minute is for what another one ends, and for time."""
 UPLOAD: Final = "/sync/events"
 EXTENSION: Final = "devflow_streams"
+_REPORT: Final = f"HTTP_{wire.REPORT_HEADER.upper().replace('-', '_')}"
 _OPEN: Final = 101
 _BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
@@ -255,7 +256,7 @@ class _Stream:
         }
         if asked.report is not None:
             # As it will be kept: nothing else of what was sent comes near a header.
-            environ["HTTP_DEVFLOW_SYNC"] = wire.report_header(wire.read_report(asked.report))
+            environ[_REPORT] = wire.report_header(wire.read_report(asked.report))
         answer = Answer.from_app(self._app.wsgi_app, environ, buffered=True)
         return wire.StreamAnswer(
             number=asked.number,

@@ -91,7 +91,7 @@ _PARAMETERS: Final[Mapping[str, Schema]] = {
         "name": wire.REPORT_HEADER,
         "in": "header",
         "description": "How sync is doing on the PC: whole numbers under the names queue, success, latency, "
-        "interval, batch and start; nothing in it refuses an upload.",
+        "interval, batch, start and version; nothing in it refuses an upload.",
         "schema": {"type": "string", "examples": ["queue=12, success=987, latency=45"]},
     },
     "Tag": {

@@ -12,10 +12,13 @@ bp = Blueprint("pages", __name__)
 def init_app(app: Flask) -> None:
     from devflow.web.pages import (  # noqa: F401 - they hang their routes on bp
         account,
+        agent,
         audit,
         devices,
         export,
+        feed,
         keys,
+        language,
         links,
         me,
         my_devices,
@@ -30,8 +33,11 @@ def init_app(app: Flask) -> None:
         project_members,
         retention,
         security,
+        start,
         team,
+        team_members,
         teams,
+        trace,
         words,
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final, cast
+from typing import cast
 from uuid import UUID
 
 from flask import Response, redirect, request, url_for
@@ -21,15 +20,11 @@ from devflow.accounts.sign_in import Candidate
 from devflow.audit import Actor
 from devflow.errors import CodeNeeded, Invalid, Limited, Unauthorized
 from devflow.models import Person
-from devflow.web import entrance, errors, guard, htmx
+from devflow.web import addresses, entrance, errors, guard, htmx
 from devflow.web import session as browser
 from devflow.web.current import context, now, session
-from devflow.web.i18n import gettext
+from devflow.web.i18n import gettext, said
 from devflow.web.pages import bp
-
-# One slash and then neither a second nor a backslash, which browsers take for one; no control
-# characters, which they leave out before they look.
-_OWN_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 
 @bp.get("/setup/<token>")
@@ -59,9 +54,9 @@ def set_up(token: str) -> ResponseReturnValue:
             min_password=MIN_PASSWORD,
             name=request.form.get("name", ""),
             email=request.form.get("email", ""),
-            wrong=str(error),
+            wrong=said(error),
         )
-    return _enter(person, session_token, url_for("pages.overview"))
+    return _enter(person, session_token, url_for("pages.start"))
 
 
 @bp.get("/sign-in")
@@ -174,5 +169,4 @@ def _to(address: str) -> Response:
 
 def _next() -> str:
     """Where the person wanted to go, if that is on this site."""
-    wanted = request.args.get("next", "")
-    return wanted if _OWN_PATH.fullmatch(wanted) else url_for("pages.overview")
+    return addresses.own_path(request.args.get("next", "")) or url_for("pages.overview")

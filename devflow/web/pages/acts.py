@@ -152,6 +152,15 @@ def sentence(act: str) -> str:
         return gettext("%(who)s: an act that this version has no words for, to %(it)s")
 
 
+@bp.app_template_filter("deed")
+def deed(act: str) -> str:
+    """The sentence with nobody and nothing in it, to choose acts by."""
+    gap = "\N{HORIZONTAL ELLIPSIS}"
+    text = sentence(act) % dict.fromkeys(("who", "it", "whom", "whose", "role"), gap)
+    text = text.strip(f"{gap}: ")
+    return text[:1].upper() + text[1:]
+
+
 def _sentence(act: Act) -> str:
     # A table whose gaps mypy finds.
     match act:

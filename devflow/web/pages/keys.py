@@ -14,7 +14,7 @@ from devflow.errors import Invalid
 from devflow.keys import Listed, Purpose
 from devflow.web import guard, htmx
 from devflow.web.current import calendar, context, session
-from devflow.web.i18n import day, gettext, ngettext, number
+from devflow.web.i18n import day, gettext, ngettext, number, said
 from devflow.web.pages import bp
 
 
@@ -38,10 +38,10 @@ def rotate_key() -> ResponseReturnValue:
     wanted = request.form.get("purpose", "")
     try:
         if wanted not in keys.ROTATING:
-            raise Invalid(f"expected a kind of key that can be replaced, got {wanted[:20]!r}")
+            raise Invalid("expected a kind of key that can be replaced, got %(given)r", given=wanted[:20])
         guard.act(lambda writing, by: keys.rotate(writing, by, Purpose(wanted)))
     except Invalid as error:
-        return _show(422, wrong=str(error))
+        return _show(422, wrong=said(error))
     return redirect(url_for("pages.keys"))
 
 

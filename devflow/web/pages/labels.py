@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -36,20 +37,28 @@ def when(first: date, last: date) -> str:
     return gettext("%(first)s to %(last)s", first=i18n.day(first), last=i18n.day(last))
 
 
-def commits(first: date, last: date, numbers: Numbers, own: Numbers | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a period is somebody's, and whose that is, in words."""
+
+    numbers: Numbers
+    whose: str
+
+
+def commits(first: date, last: date, numbers: Numbers, part: Part | None = None) -> str:
     shown = i18n.number(numbers.commits)
     text = ngettext("%(n)s commit", "%(n)s commits", numbers.commits, n=shown)
-    return _label(first, last, text, None if own is None else i18n.number(own.commits))
+    return _label(first, last, text, part, lambda own: i18n.number(own.commits))
 
 
-def files(first: date, last: date, numbers: Numbers, own: Numbers) -> str:
+def files(first: date, last: date, numbers: Numbers, part: Part | None = None) -> str:
     shown = i18n.number(numbers.files_changed)
     text = ngettext("%(n)s file changed", "%(n)s files changed", numbers.files_changed, n=shown)
-    return _label(first, last, text, i18n.number(own.files_changed))
+    return _label(first, last, text, part, lambda own: i18n.number(own.files_changed))
 
 
-def lines(first: date, last: date, numbers: Numbers, own: Numbers) -> str:
-    return _label(first, last, _lines(numbers), _lines(own))
+def lines(first: date, last: date, numbers: Numbers, part: Part | None = None) -> str:
+    return _label(first, last, _lines(numbers), part, _lines)
 
 
 def _lines(numbers: Numbers) -> str:
@@ -57,13 +66,38 @@ def _lines(numbers: Numbers) -> str:
     return gettext("%(up)s lines inserted, %(down)s deleted", up=up, down=down)
 
 
-def active(first: date, last: date, numbers: Numbers, own: Numbers | None = None) -> str:
+def active(first: date, last: date, numbers: Numbers, part: Part | None = None) -> str:
     if numbers.active_s is None:
-        return _label(first, last, gettext("active time not known"), None)
+        return _label(first, last, gettext("active time not known"))
     text = gettext("%(time)s active", time=i18n.duration(numbers.active_s))
-    return _label(first, last, text, None if own is None else i18n.duration(own.active_s or 0))
+    return _label(first, last, text, part, lambda own: i18n.duration(own.active_s or 0))
 
 
-def _label(first: date, last: date, text: str, own: str | None) -> str:
+def hour(weekday: int, hour: int, seconds: int) -> str:
+    return gettext(
+        "%(day)s, %(from)s to %(to)s: %(time)s active",
+        **{
+            "day": i18n.weekday_name(weekday),
+            "from": f"{hour:02}:00",
+            "to": f"{hour + 1:02}:00",
+            "time": i18n.duration(seconds),
+        },
+    )
+
+
+def untold(first: date, last: date) -> str:
+    return _label(first, last, gettext("not told: fewer than three people"))
+
+
+def _label(
+    first: date,
+    last: date,
+    text: str,
+    part: Part | None = None,
+    value: Callable[[Numbers], str] = lambda _: "",
+) -> str:
     label = f"{when(first, last)}: {text}"
-    return label if own is None else gettext("%(label)s (yours: %(own)s)", label=label, own=own)
+    if part is None:
+        return label
+    own = value(part.numbers)
+    return gettext("%(label)s (%(whose)s: %(own)s)", label=label, whose=part.whose, own=own)

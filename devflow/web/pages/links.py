@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.web import entrance, guard, htmx
 from devflow.web import session as browser
 from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 
 _WITH_TOKEN: Final = frozenset(
@@ -65,8 +66,8 @@ def accept(token: str) -> ResponseReturnValue:
         session_token = guard.act_as_nobody(lambda writing, by: work(writing, by, who))
     except Invalid as error:
         given = {"name": form.get("name", ""), "email": form.get("email", "")}
-        return _invited(token, 422, **given, wrong=str(error))
-    return browser.keep(Response(status=302, headers={"Location": url_for("pages.overview")}), session_token)
+        return _invited(token, 422, **given, wrong=said(error))
+    return browser.keep(Response(status=302, headers={"Location": url_for("pages.start")}), session_token)
 
 
 def _invited(token: str, status: int = 200, **given: str) -> Response:
@@ -97,7 +98,7 @@ def reset(token: str) -> ResponseReturnValue:
         kept = passwords.kept(request.form.get("password", ""), *about)
         guard.act_as_nobody(lambda writing, by: links.reset(writing, by, token, kept))
     except Invalid as error:
-        return _asked_for_password(token, 422, wrong=str(error))
+        return _asked_for_password(token, 422, wrong=said(error))
     return htmx.render("links/password_set.html")
 
 

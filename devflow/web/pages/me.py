@@ -92,7 +92,7 @@ def as_seen_by(viewer_id: UUID) -> ResponseReturnValue:
         if watcher.person.public_id == viewer_id:
             here = url_for("pages.as_seen_by", viewer_id=viewer_id)
             return show(look_at(viewer(), watcher.person), here, is_preview=True)
-    raise NotFound(f"there is no person {viewer_id} who can see your days")
+    raise NotFound("there is no such person who can see your days")
 
 
 def _before() -> int | None:

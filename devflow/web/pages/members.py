@@ -34,7 +34,7 @@ def chosen() -> UUID:
     try:
         return UUID(given)
     except ValueError:
-        raise Invalid(f"expected somebody chosen from the list, got {given[:40]!r}") from None
+        raise Invalid("expected somebody chosen from the list, got %(given)r", given=given[:40]) from None
 
 
 def chosen_role() -> str:

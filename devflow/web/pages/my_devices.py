@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,14 @@ from flask.typing import ResponseReturnValue
 from devflow.access import Action
 from devflow.accounts import devices
 from devflow.errors import Invalid
-from devflow.web import guard, htmx
-from devflow.web.current import context, session
+from devflow.live import Watched
+from devflow.web import guard, live
+from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
+from devflow.web.pages.devices import PCS, panels, rows
 from devflow.web.session import viewer
+from devflow.web.tables import Order
 
 
 @bp.get("/me/devices")
@@ -30,15 +35,26 @@ def rename_device(device_id: UUID) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: devices.rename(writing, by, device_id, name))
     except Invalid as error:
-        return _show(422, renamed=device_id, name=name, wrong=str(error))
+        return _show(422, renamed=device_id, name=name, wrong=said(error))
     return redirect(url_for("pages.my_devices"), 303)
 
 
 def _show(status: int = 200, **mistake: Any) -> Response:
-    return htmx.render(
+    person_id, order = viewer().id, PCS.order()
+    own = devices.own(session(), viewer())
+    return live.page(
         "my_devices/page.html",
-        status,
-        devices=devices.own(session(), viewer()),
+        key=(person_id, str(order)),
+        watched=Watched.of((), own, now()),
+        panels=lambda: _panels(person_id, order, mistake),
+        exports={"pcs": lambda: PCS.csv(PCS.sorted(rows(person_id), order))},
+        status=status,
+        devices=own,
         public_url=context().settings.public_url,
-        **mistake,
     )
+
+
+def _panels(person_id: int, order: Order, mistake: Mapping[str, Any]) -> live.Draw:
+    """What is wrong with a new name stands with its PC, on a page that is not kept up to date."""
+    drawn = panels(person_id, order)
+    return {**drawn, "cards": lambda: {**drawn["cards"](), **mistake}}

@@ -9,7 +9,7 @@ from flask import request, url_for
 
 from devflow import access
 from devflow.access import Action
-from devflow.models import Person, Project
+from devflow.models import Person, Project, Team
 from devflow.web.i18n import gettext
 from devflow.web.session import viewer
 
@@ -26,6 +26,7 @@ class Way:
 def main(person: Person) -> list[Way]:
     """What stands in the head of every page."""
     ways = [_way("overview", gettext("Overview"), "/projects")]
+    ways.append(_way("feed", gettext("Feed"), "/trace"))
     ways.append(_way("teams", gettext("Teams"), "/teams", is_above=_is_of_another()))
     for endpoint, text, action in (
         ("people", gettext("People"), Action.MANAGE_PEOPLE),
@@ -47,6 +48,7 @@ def own() -> list[Way]:
         _way("own_account", gettext("Account"), "/me/account"),
         _way("security", gettext("Security"), "/me/security"),
         _way("my_devices", gettext("PCs"), "/me/devices", "/pair"),
+        _way("start", gettext("First steps"), "/start", "/agent"),
     ]
 
 
@@ -57,11 +59,24 @@ def is_own() -> bool:
 
 def project(project: Project) -> list[Way]:
     """What stands above the pages of one project."""
-    activity = url_for("pages.project", project_id=project.public_id)
-    members = url_for("pages.project_members", project_id=project.public_id)
+    return _group(
+        url_for("pages.project", project_id=project.public_id),
+        url_for("pages.project_members", project_id=project.public_id),
+    )
+
+
+def team(team: Team) -> list[Way]:
+    """What stands above the pages of one team."""
+    return _group(
+        url_for("pages.team", team_id=team.public_id),
+        url_for("pages.team_members", team_id=team.public_id),
+    )
+
+
+def _group(activity: str, members: str) -> list[Way]:
     return [
         _to(activity, gettext("Activity")),
-        # Whatever else there is to a project is done on the page of its members.
+        # Whatever else there is to a project or a team is done on the page of its members.
         _to(members, gettext("Members"), is_above=request.path != activity),
     ]
 

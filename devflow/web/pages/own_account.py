@@ -12,6 +12,7 @@ from devflow.models import DeletionRequest
 from devflow.web import entrance, guard, htmx
 from devflow.web.current import context, session
 from devflow.web.errors import told_to_wait, wait
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -29,7 +30,7 @@ def rename() -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: people.rename(writing, by, name))
     except Invalid as error:
-        return _show(422, name=name, wrong=str(error), wrong_at="name")
+        return _show(422, name=name, wrong=said(error), wrong_at="name")
     return redirect(url_for("pages.own_account"))
 
 
@@ -42,7 +43,7 @@ def ask_deletion() -> ResponseReturnValue:
     except Limited as error:
         return told_to_wait(_show(429, wrong=wait(error), wrong_at="deletion"), error)
     except (Invalid, Unauthorized) as error:
-        return _show(422, wrong=str(error), wrong_at="deletion")
+        return _show(422, wrong=said(error), wrong_at="deletion")
     return redirect(url_for("pages.own_account"))
 
 

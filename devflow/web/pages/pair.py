@@ -13,6 +13,7 @@ from devflow.audit import Actor
 from devflow.errors import Invalid, NotFound
 from devflow.web import guard, htmx
 from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -32,7 +33,7 @@ def look_at_pairing() -> ResponseReturnValue:
         with _one_try():
             waiting = pairing.look(session(), Actor(viewer(), now(), context().vault), code)
     except (Invalid, NotFound) as error:
-        return _ask(code, 422, wrong=str(error))
+        return _ask(code, 422, wrong=said(error))
     return htmx.render("pair/decide.html", code=waiting.code, waiting=waiting)
 
 
@@ -44,7 +45,7 @@ def approve_pairing() -> ResponseReturnValue:
         with _one_try():
             guard.act(lambda writing, by: pairing.approve(writing, by, code) and None)
     except (Invalid, NotFound) as error:
-        return _ask(code, 422, wrong=str(error))
+        return _ask(code, 422, wrong=said(error))
     return redirect(url_for("pages.pair", done="approved"), 303)
 
 
@@ -56,7 +57,7 @@ def deny_pairing() -> ResponseReturnValue:
         with _one_try():
             guard.act(lambda writing, by: pairing.deny(writing, by, code))
     except (Invalid, NotFound) as error:
-        return _ask(code, 422, wrong=str(error))
+        return _ask(code, 422, wrong=said(error))
     return redirect(url_for("pages.pair", done="denied"), 303)
 
 

@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.models import Project, Role, Team
 from devflow.web import guard, htmx
 from devflow.web.current import context, now, session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -36,7 +37,7 @@ def invite() -> ResponseReturnValue:
         offer = _offer()
         token = guard.act(lambda writing, by: links.invite(writing, by, offer))
     except Invalid as error:
-        return _show(422, wrong=str(error))
+        return _show(422, wrong=said(error))
     return _show(link=one_time_address("pages.invitation", token))
 
 
@@ -58,7 +59,7 @@ def chosen_role(field: str) -> Role:
     try:
         return Role(given)
     except ValueError as error:
-        raise Invalid(f"expected a role, got {given[:20]!r}") from error
+        raise Invalid("expected a role, got %(given)r", given=given[:20]) from error
 
 
 def _offer() -> Offer:

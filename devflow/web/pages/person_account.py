@@ -13,7 +13,7 @@ from devflow.errors import Invalid
 from devflow.models import Person
 from devflow.web import guard, htmx
 from devflow.web.current import context, session
-from devflow.web.i18n import gettext
+from devflow.web.i18n import gettext, said
 from devflow.web.pages import bp
 from devflow.web.pages.people import chosen_role, one_time_address
 from devflow.web.session import viewer
@@ -32,7 +32,7 @@ def change_role(person: Person) -> ResponseReturnValue:
         role = chosen_role("role")
         guard.act(lambda writing, by: accounts.change_role(writing, by, person.public_id, role))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="role")
+        return _show(person, 422, wrong=said(error), wrong_at="role")
     return _back(person)
 
 
@@ -42,7 +42,7 @@ def deactivate(person: Person) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: accounts.deactivate(writing, by, person.public_id))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="access")
+        return _show(person, 422, wrong=said(error), wrong_at="access")
     return _back(person)
 
 
@@ -52,7 +52,7 @@ def reactivate(person: Person) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: accounts.reactivate(writing, by, person.public_id))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="access")
+        return _show(person, 422, wrong=said(error), wrong_at="access")
     return _back(person)
 
 
@@ -63,7 +63,7 @@ def make_reset_link(person: Person) -> ResponseReturnValue:
     try:
         token = guard.act(lambda writing, by: links.make_reset(writing, by, person.public_id))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="password")
+        return _show(person, 422, wrong=said(error), wrong_at="password")
     return _show(person, link=one_time_address("pages.new_password", token))
 
 
@@ -73,7 +73,7 @@ def drop_second_factor(person: Person) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: accounts.drop_second_factor(writing, by, person.public_id))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="password")
+        return _show(person, 422, wrong=said(error), wrong_at="password")
     return _back(person)
 
 
@@ -86,7 +86,7 @@ def delete_person(person: Person) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: erasure.confirm(writing, by, person.public_id))
     except Invalid as error:
-        return _show(person, 422, wrong=str(error), wrong_at="delete")
+        return _show(person, 422, wrong=said(error), wrong_at="delete")
     while guard.act_as_nobody(erasure.advance):
         pass
     session().rollback()

@@ -16,6 +16,7 @@ from devflow.errors import Invalid
 from devflow.models import Project
 from devflow.web import guard, htmx
 from devflow.web.current import session
+from devflow.web.i18n import said
 from devflow.web.pages import bp, members
 from devflow.web.session import viewer
 
@@ -76,7 +77,7 @@ def delete_project(project: Project) -> ResponseReturnValue:
     try:
         guard.act(lambda writing, by: projects.delete(writing, by, project.public_id, typed))
     except Invalid as error:
-        return _show(project, 422, wrong={"delete": str(error)})
+        return _show(project, 422, wrong={"delete": said(error)})
     return redirect(url_for("pages.overview"))
 
 
@@ -87,7 +88,7 @@ def _change(
     try:
         guard.act(work)
     except Invalid as error:
-        return _show(project, 422, wrong={form: str(error)}, name=name)
+        return _show(project, 422, wrong={form: said(error)}, name=name)
     return redirect(_back(project, is_gone=False))
 
 

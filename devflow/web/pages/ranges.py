@@ -54,9 +54,16 @@ def _between(query: Mapping[str, str]) -> Range:
         raise Invalid("expected either range, or from and to, got both")
     first, last = day(query, "from"), day(query, "to")
     if first > last:
-        raise Invalid(f"expected from to be no later than to, got {first} and {last}")
+        raise Invalid(
+            "expected from to be no later than to, got %(first)s and %(last)s", first=first, last=last
+        )
     if last.year - first.year > MAX_YEARS:
-        raise Invalid(f"expected at most {MAX_YEARS} years, got {first} to {last}")
+        raise Invalid(
+            "expected at most %(most)s years, got %(first)s to %(last)s",
+            most=MAX_YEARS,
+            first=first,
+            last=last,
+        )
     return Range(None, first, last)
 
 

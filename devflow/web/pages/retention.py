@@ -13,7 +13,7 @@ from devflow.accounts import sessions, tokens
 from devflow.errors import Invalid
 from devflow.web import guard, htmx
 from devflow.web.current import now, session
-from devflow.web.i18n import gettext
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 
 FOR_EVER: Final = "forever"
@@ -31,7 +31,7 @@ def show_retention() -> ResponseReturnValue:
     try:
         return _show(given=given, wanted=_days(given), is_preview=True)
     except Invalid as error:
-        return _show(422, given=given, wrong=str(error))
+        return _show(422, given=given, wrong=said(error))
 
 
 @bp.post("/retention")
@@ -41,11 +41,11 @@ def change_retention() -> ResponseReturnValue:
     try:
         days = _days(given)
         if not request.form.get("sure") and _preview(days).events:
-            raise Invalid(gettext("expected a tick that says you have seen what will be deleted"))
+            raise Invalid("expected a tick that says you have seen what will be deleted")
         guard.act(lambda writing, by: retention.change(writing, by, days))
     except Invalid as error:
         wanted = _days(given) if _is_days(given) else None
-        return _show(422, given=given, wanted=wanted, is_preview=_is_days(given), wrong=str(error))
+        return _show(422, given=given, wanted=wanted, is_preview=_is_days(given), wrong=said(error))
     return redirect(url_for("pages.retention"))
 
 
@@ -84,7 +84,7 @@ def _days(given: str) -> int | None:
     if given == FOR_EVER:
         return None
     if not (given.isascii() and given.isdecimal() and len(given) <= 9):
-        raise Invalid(f"expected 1 to {retention.MAX_DAYS} days, got {given[:40]!r}")
+        raise Invalid("expected 1 to %(most)s days, got %(given)r", most=retention.MAX_DAYS, given=given[:40])
     return retention.checked_days(int(given))
 
 

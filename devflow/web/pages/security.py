@@ -17,7 +17,7 @@ from devflow.errors import CodeNeeded, Invalid, Limited, Unauthorized
 from devflow.web import entrance, errors, guard, htmx
 from devflow.web import session as browser
 from devflow.web.current import context, now, session
-from devflow.web.i18n import gettext
+from devflow.web.i18n import gettext, said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -162,7 +162,7 @@ def _said(error: Invalid | Unauthorized | Limited) -> tuple[int, str]:
         case CodeNeeded():
             return 422, gettext("That code is wrong, or was used already.")
         case _:
-            return 422, str(error)
+            return 422, said(error)
 
 
 def _told(response: Response, error: Exception) -> Response:

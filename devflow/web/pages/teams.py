@@ -11,6 +11,7 @@ from devflow.errors import Invalid
 from devflow.models import Role
 from devflow.web import guard, htmx
 from devflow.web.current import session
+from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.session import viewer
 
@@ -28,8 +29,8 @@ def create_team() -> ResponseReturnValue:
     try:
         team_id = guard.act(lambda writing, by: teams.create(writing, by, name, joins=joins).public_id)
     except Invalid as error:
-        return _show(422, name=name, joins=joins, wrong=str(error))
-    return redirect(url_for("pages.team", team_id=team_id))
+        return _show(422, name=name, joins=joins, wrong=said(error))
+    return redirect(url_for("pages.team_members", team_id=team_id))
 
 
 def _show(status: int = 200, *, name: str = "", joins: bool = True, wrong: str | None = None) -> Response:

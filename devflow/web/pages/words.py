@@ -5,7 +5,7 @@ from __future__ import annotations
 from devflow.access import Action
 from devflow.accounts.directory import State
 from devflow.models import Role
-from devflow.web.i18n import gettext
+from devflow.web.i18n import gettext, ngettext
 from devflow.web.pages import bp
 from devflow.wire import EventType
 
@@ -77,6 +77,23 @@ def action(allowed: Action) -> str:
             return gettext("cut off anybody's PC")
 
 
+@bp.app_template_filter("ref_act")
+def ref_act(kind: EventType) -> str:
+    """What was done to a branch or a tag."""
+    match kind:
+        case EventType.BRANCH_SWITCHED:
+            return gettext("switched to")
+        case EventType.BRANCH_CREATED:
+            return gettext("branch created")
+        case EventType.BRANCH_DELETED:
+            return gettext("branch deleted")
+        case EventType.TAG_CREATED:
+            return gettext("tag created")
+        case other:
+            raise AssertionError(f"expected a kind of branches or tags, got {other}")
+
+
+@bp.app_template_filter("event_type")
 def event_type(kind: EventType) -> str:
     match kind:
         case EventType.FILE_SAVED:
@@ -101,3 +118,58 @@ def event_type(kind: EventType) -> str:
             return gettext("Branches deleted")
         case EventType.TAG_CREATED:
             return gettext("Tags created")
+
+
+@bp.app_template_filter("did")
+def did(kind: EventType) -> str:
+    """One event of the kind."""
+    match kind:
+        case EventType.FILE_SAVED:
+            return gettext("File saved")
+        case EventType.FILE_CREATED:
+            return gettext("File created")
+        case EventType.FILE_DELETED:
+            return gettext("File deleted")
+        case EventType.FILE_RENAMED:
+            return gettext("File renamed")
+        case EventType.COMMIT:
+            return gettext("Commit")
+        case EventType.MERGE:
+            return gettext("Merge")
+        case EventType.COMMIT_FILES:
+            return gettext("Further files of a large commit")
+        case EventType.BRANCH_SWITCHED:
+            return gettext("Branch switched")
+        case EventType.BRANCH_CREATED:
+            return gettext("Branch created")
+        case EventType.BRANCH_DELETED:
+            return gettext("Branch deleted")
+        case EventType.TAG_CREATED:
+            return gettext("Tag created")
+
+
+def many(kind: EventType, count: int, shown: str) -> str:
+    """So many events of the kind, in a sentence."""
+    match kind:
+        case EventType.FILE_SAVED:
+            return ngettext("%(n)s save", "%(n)s saves", count, n=shown)
+        case EventType.FILE_CREATED:
+            return ngettext("%(n)s new file", "%(n)s new files", count, n=shown)
+        case EventType.FILE_DELETED:
+            return ngettext("%(n)s deleted file", "%(n)s deleted files", count, n=shown)
+        case EventType.FILE_RENAMED:
+            return ngettext("%(n)s renamed file", "%(n)s renamed files", count, n=shown)
+        case EventType.COMMIT:
+            return ngettext("%(n)s commit", "%(n)s commits", count, n=shown)
+        case EventType.MERGE:
+            return ngettext("%(n)s merge", "%(n)s merges", count, n=shown)
+        case EventType.COMMIT_FILES:
+            return ngettext("%(n)s part of a large commit", "%(n)s parts of large commits", count, n=shown)
+        case EventType.BRANCH_SWITCHED:
+            return ngettext("%(n)s switch of branch", "%(n)s switches of branch", count, n=shown)
+        case EventType.BRANCH_CREATED:
+            return ngettext("%(n)s new branch", "%(n)s new branches", count, n=shown)
+        case EventType.BRANCH_DELETED:
+            return ngettext("%(n)s deleted branch", "%(n)s deleted branches", count, n=shown)
+        case EventType.TAG_CREATED:
+            return ngettext("%(n)s tag", "%(n)s tags", count, n=shown)
