@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
@@ -180,7 +181,9 @@ def test_how_sync_is_doing_is_told_with_a_batch_once_a_minute(
     outbox.record(1)
     until(synced(outbox, 4))
     first, *between, last = reports(streams)
-    assert first == wire.Report(queue=0, interval=30, batch=1_000, start=1), "nothing was sent before"
+    release = wire.version_number(version("devflow-monitor"))
+    known = wire.Report(queue=0, interval=30, batch=1_000, start=1, version=release)
+    assert first == known, "nothing was sent before"
     assert between == [None, None]
     assert last is not None and (last.queue, last.success) == (0, 1_000) and last.latency is not None
 
