@@ -250,7 +250,7 @@ def show_page(browser: requests.Session, page: str, *, events: int) -> None:
         answer = browser.get(page, params={"range": "all"}, headers={"Accept-Language": "en"}, timeout=30)
         answer.raise_for_status()
         text = answer.text
-        return 'id="fresh"' not in text
+        return re.search(r'<div id="fresh">\s*</div>', text) is not None
 
     wait_until("the page has counted everything", is_fresh)
     shown = {name: figure(text, name) for name in ("Commits", "Files changed", "Events")}

@@ -58,7 +58,7 @@ class Visitor:
 
         def fresh() -> dict[str, str] | None:
             page = self.get(f"{path}?range=all")
-            if page.select_one("[hx-trigger^=every]"):
+            if page.select_one("#fresh .notice"):
                 return None
             return {
                 figure.dt.get_text(strip=True): figure.dd.get_text(" ", strip=True)
