@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from devflow.agent_wheel import NAME
 from tests.browsing import Team, one, soup, text
@@ -64,3 +68,17 @@ def test_a_server_without_a_wheel_says_how_to_get_one(team: Team) -> None:
     steps = soup(team.browser("bob").get("/start"))
     assert steps.select("#install") == []
     assert one(steps, ".start li:first-child a")["href"] == "/agent"
+
+
+def test_the_lock_of_what_builds_the_wheel_is_whole() -> None:
+    """By hash nothing else is installed into the image, so with one name too few it cannot be built."""
+    lock = Path(__file__).parent.parent.parent / "requirements/build.txt"
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
+    assert "hatchling" in locked
+    needed = {
+        canonicalize_name(requirement.name)
+        for name in locked
+        for requirement in map(Requirement, metadata.requires(name) or ())
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    }
+    assert needed <= locked
