@@ -123,7 +123,7 @@ def hub(world: World) -> Iterator[Hub]:
     hub = Hub(world.database, lambda: build.NOW_MS)
     yield hub
     hub.end()
-    within(5, lambda: not [one for one in threading.enumerate() if one.name == "live"])
+    within(20, lambda: not [one for one in threading.enumerate() if one.name == "live"])
 
 
 def watched(world: World, project: Project) -> Watched:
@@ -157,7 +157,7 @@ def test_however_many_look_a_change_is_drawn_once_and_read_by_as_many_statements
             version = watched(world, atlas).version("key")
             with hub.joined("key", version, watched(world, atlas), draw) as shown:
                 ready.wait()
-                got.append(hub.wait(shown, version, hub.rights, 10))
+                got.append(hub.wait(shown, version, hub.rights, 30))
 
         threads = [threading.Thread(target=watch) for _ in range(many)]
         for thread in threads:
@@ -205,7 +205,7 @@ def test_an_act_that_may_change_rights_wakes_all_and_one_that_does_not_wakes_nob
             with world.database.writing() as session:
                 audit.record(session, Actor(None, build.NOW_MS, world.vault), act, ada.public_id)
             hub.stir()
-            assert hub.wait(shown, version, before, 2) is None
+            assert hub.wait(shown, version, before, 20 if moves else 2) is None
             assert (hub.rights != before) is moves
 
 
