@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from devflow import workspace
 from devflow.db import Database
@@ -152,6 +152,7 @@ def browser() -> Iterator[Browser]:
             f"expected a Chromium for the browser tests, found none of {', '.join(CHROMIUM_NAMES)} on PATH; "
             "`make test` as root installs Debian's, else install chromium by your package manager"
         )
+    expect.set_options(timeout=20_000)  # of a machine that does other work meanwhile
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_OPTIONS)
         yield browser
