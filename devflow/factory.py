@@ -18,6 +18,7 @@ from devflow.web import (
     guard,
     htmx,
     i18n,
+    live,
     pages,
     proxies,
     refusals,
@@ -38,6 +39,7 @@ def create_app(context: Context, compiled: BytecodeCache | None = None) -> Flask
     for part in (
         proxies,
         current,
+        live,
         request_ids,
         addresses,
         assets,

@@ -190,10 +190,15 @@ class Hub:
         self._stirred = threading.Event()
         self._views: dict[Hashable, View] = {}
         self._thread: threading.Thread | None = None
-        self._trail = 0
+        with database.reading() as session:
+            self._trail = session.scalar(select(func.max(AuditEntry.id))) or 0
+        """The last entry of the trail that was looked at, also while nobody looks: what came since counts."""
         self.has_ended = False
         self.rights = 0
-        """Moves with every act that may have changed what somebody may see."""
+        """Moves with every act that may have changed what somebody may see.
+
+        Whoever notes it before they look up somebody's rights misses no change of those.
+        """
 
     def __len__(self) -> int:
         """How many viewers there are."""
@@ -208,10 +213,7 @@ class Hub:
     def joined(
         self, key: Hashable, version: str, watched: Watched, draw: Callable[[], Panels]
     ) -> Iterator[View]:
-        """Take part in the view with a page of ``version``; raise Full or Over.
-
-        ``rights`` move with every act from here on: what was before it is the caller's to look up.
-        """
+        """Take part in the view with a page of ``version``; raise Full or Over."""
         view = self._join(key, version, watched, draw)
         try:
             yield view
@@ -250,8 +252,6 @@ class Hub:
             view = self._views.setdefault(key, View(key, watched, draw))
             view.welcome(version)
             if self._thread is None:
-                with self._database.reading() as session:
-                    self._trail = session.scalar(select(func.max(AuditEntry.id))) or 0
                 self._thread = threading.Thread(target=self._run, name="live", daemon=True)
                 self._thread.start()
         self.stir()

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Final, cast
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from flask_babel import force_locale
 from markupsafe import Markup
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,6 +37,13 @@ log = logging.getLogger(__name__)
 
 Draw = Mapping[str, Callable[[], Mapping[str, Any]]]
 """By a panel's name: what reads the values its block needs."""
+
+
+def init_app(app: Flask) -> None:
+    @app.before_request
+    def note_rights() -> None:
+        """Before anything is read by anybody's rights: a page that follows from it sees them change."""
+        g.rights = context().hub.rights
 
 
 def page(
@@ -158,11 +165,9 @@ def _messages(
 
     Of who may see the page no more it takes leave by ``over``.
     """
-    hub = context().hub
-    rights = hub.rights
+    hub, rights = context().hub, g.rights
     with hub.joined(key, version, watched, draw) as view:
         try:
-            admission.look()  # again, now that no change of rights goes unnoticed any more
             yield f"retry: {RETRY_MS}\n: live\n\n".encode()
             while hub.rights == rights:
                 news = hub.wait(view, version, rights, PING_S)

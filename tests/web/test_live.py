@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +17,7 @@ from playwright.sync_api import Page, expect
 from devflow import live as core
 from devflow.models import Role
 from devflow.web import live
-from devflow.web.pages import labels
+from devflow.web.pages import labels, overview
 from tests import build
 from tests.browsing import Browser, Team, one, serving, soup
 from tests.visitor import within
@@ -112,6 +114,28 @@ def test_whoever_loses_a_right_is_shown_no_more(busy: Team) -> None:
         assert bob.post(f"{busy.page}/leave").status_code == 302
         assert [each for each in chunks if b"data:" in each] == [], "it is to be asked for anew"
     assert "atlas" not in bob.get("/").get_data(as_text=True)
+
+
+@pytest.mark.parametrize("is_looked", [True, False], ids=["somebody looks", "nobody looks"])
+def test_a_right_lost_while_the_page_is_being_asked_for_is_noticed(
+    busy: Team, monkeypatch: pytest.MonkeyPatch, is_looked: bool
+) -> None:
+    """After the projects to show were looked up, and before anything of them is followed."""
+    bob, cem, hub = busy.browser("bob"), busy.browser("cem"), busy.context.hub
+    of, others = address(bob), address(cem)
+
+    def late(*things: Any) -> core.Watched:
+        monkeypatch.undo()
+        before = hub.rights
+        with ThreadPoolExecutor(1) as elsewhere:  # a request of its own, not one within ours
+            assert elsewhere.submit(bob.post, f"{busy.page}/leave").result().status_code == 302
+        within(20, lambda: hub.rights > before or not is_looked)
+        return core.Watched.of(*things)
+
+    with stream(cem, others) if is_looked else nullcontext():
+        monkeypatch.setattr(overview, "Watched", SimpleNamespace(of=late))
+        with stream(bob, of) as chunks:
+            assert [each for each in chunks if b"data:" in each] == []
 
 
 def test_whoever_was_signed_out_is_told_that_it_is_over(busy: Team) -> None:
