@@ -190,20 +190,24 @@ class Hub:
         self._stirred = threading.Event()
         self._views: dict[Hashable, View] = {}
         self._thread: threading.Thread | None = None
-        with database.reading() as session:
-            self._trail = session.scalar(select(func.max(AuditEntry.id))) or 0
-        """The last entry of the trail that was looked at, also while nobody looks: what came since counts."""
+        self._trail = 0
+        """The last entry of the trail that was looked at."""
         self.has_ended = False
         self.rights = 0
-        """Moves with every act that may have changed what somebody may see.
-
-        Whoever notes it before they look up somebody's rights misses no change of those.
-        """
+        """Moves with every act that may have changed what somebody may see."""
 
     def __len__(self) -> int:
         """How many viewers there are."""
         with self._lock:
             return self._viewers()
+
+    def note_rights(self) -> int:
+        """``rights`` now: who notes them before looking up somebody's rights misses no change of those."""
+        with self._lock:
+            if self._thread is None:
+                with self._database.reading() as session:
+                    self._trail = session.scalar(select(func.max(AuditEntry.id))) or 0
+            return self.rights
 
     def stir(self) -> None:
         """Look soon; cheap, for whoever has just changed something."""

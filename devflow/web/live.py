@@ -42,8 +42,9 @@ Draw = Mapping[str, Callable[[], Mapping[str, Any]]]
 def init_app(app: Flask) -> None:
     @app.before_request
     def note_rights() -> None:
-        """Before anything is read by anybody's rights: a page that follows from it sees them change."""
-        g.rights = context().hub.rights
+        """Before anything is read by anybody's rights: the stream then sees them change."""
+        if STREAM in request.args:
+            g.rights = context().hub.note_rights()
 
 
 def page(

@@ -170,6 +170,7 @@ def test_however_many_look_a_change_is_drawn_once_and_read_by_as_many_statements
                 thread.join()
         return len(statements), got
 
+    hub.note_rights()
     few, _ = told(2)
     drawn.clear()
     many, got = told(40)
@@ -199,6 +200,7 @@ def test_an_act_that_may_change_rights_wakes_all_and_one_that_does_not_wakes_nob
     ada = world.person("Ada")
     atlas = world.project("atlas", ada)
     version = watched(world, atlas).version("key")
+    hub.note_rights()
     with hub.joined("key", version, watched(world, atlas), dict) as shown:
         for act, moves in ((Act.PERSON_VIEWED, False), (Act.PROJECT_MEMBER_REMOVED, True)):
             before = hub.rights
@@ -224,6 +226,7 @@ def test_there_is_room_for_so_many_and_a_place_is_given_back(hub: Hub) -> None:
 
 
 def test_when_the_server_stops_all_go_and_nobody_comes(hub: Hub) -> None:
+    hub.note_rights()
     with hub.joined("one", "v", Watched({}), dict) as shown:
         threading.Timer(0.1, hub.end).start()
         with pytest.raises(Over):
