@@ -40,7 +40,7 @@ test: setup chromium strace ## Check style and types, and run every test. PYTEST
 
 .PHONY: soak
 soak: setup strace ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
-	$(BIN)/pytest tests/soak --durations=10 $(PYTEST_ARGS)
+	$(BIN)/pytest tests/soak --timeout=0 --durations=10 $(PYTEST_ARGS)
 
 .PHONY: wheel
 wheel: dist/.wheel ## Build the agent's wheel in dist/, which the server gives away under /agent.
