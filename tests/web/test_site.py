@@ -132,11 +132,22 @@ def test_a_part_of_a_static_file_and_a_refused_encoding_are_sent_as_they_are(tea
         ({"Accept-Encoding": "gzip", "Range": "bytes=0-9"}, 206),
         ({"Accept-Encoding": "gzip;q=0, br"}, 200),
     ):
-        with client.get("/static/css/base.css", headers=headers) as answer:
-            assert answer.status_code == status
-            assert "Content-Encoding" not in answer.headers
+        for name in ("site.css", "js/live.js"):
+            with client.get(f"/static/{name}", headers=headers) as answer:
+                assert answer.status_code == status
+                assert "Content-Encoding" not in answer.headers
     with client.get("/static/css/none.css", headers=GZIP) as answer:
         assert answer.status_code == 404 and "Content-Encoding" not in answer.headers
+
+
+def test_a_page_asks_for_one_style_sheet_which_holds_those_of_all_components(team: Team) -> None:
+    browser = team.browser()
+    (link,) = soup(browser.get("/sign-in")).select("link[rel=stylesheet]")
+    sheet = browser.get(str(link["href"]))
+    assert sheet.mimetype == "text/css" and sheet.text.count("@layer tokens, base,") == 1
+    tokens, *others = (file.read_text() for file in _sheets())
+    assert sheet.text.startswith(tokens), "where the order of the layers is named"
+    assert all(other in sheet.text for other in others) and len(others) > 10
 
 
 def test_no_page_is_compressed_since_its_length_could_give_a_secret_away(busy: Team) -> None:
@@ -145,9 +156,14 @@ def test_no_page_is_compressed_since_its_length_could_give_a_secret_away(busy: T
         assert answer.mimetype == "text/html" and "Content-Encoding" not in answer.headers, address
 
 
+def _sheets() -> list[Path]:
+    """That of the tokens first."""
+    return sorted((ROOT / "static" / "css").glob("*.css"), key=lambda file: file.name != "tokens.css")
+
+
 def test_colours_and_lengths_have_their_names_in_one_file() -> None:
     raw = re.compile(r"#[0-9a-f]{3,8}\b|\b\d+px\b|\brgb|\bhsl|\boklch", re.IGNORECASE)
-    for file in (ROOT / "static" / "css").glob("*.css"):
+    for file in _sheets():
         found = raw.findall(re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.DOTALL))
         assert bool(found) == (file.name == "tokens.css"), (file.name, found)
 
