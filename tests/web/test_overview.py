@@ -133,6 +133,15 @@ def test_time_that_is_not_known_says_so_and_why(team: Team) -> None:
     assert "do not report to this server" in text(page, "main")
 
 
+def test_time_that_is_known_is_told_also_where_the_time_before_is_not(team: Team) -> None:
+    team.report("bob", (build.NOW_MS - 31 * build.DAY_MS, build.commit(build.STRANGER, "a.py")))
+    moments = (build.NOW_MS - build.HOUR_MS, build.NOW_MS - build.HOUR_MS + 10 * build.MINUTE_MS)
+    team.report("bob", *((moment, build.saved()) for moment in moments))
+    page = soup(team.browser("cem").get("/"))
+    assert figures(page)["Active time"][4] == "30 days 10 min (change not known)"
+    assert "do not report to this server" in text(page, "main")
+
+
 def test_the_page_says_so_while_something_is_being_counted(busy: Team) -> None:
     cem = busy.browser("cem")
     assert text(soup(cem.get("/")), "#fresh") == ""
