@@ -36,14 +36,16 @@ def version(of: str) -> str:
 
 @contextmanager
 def stream(browser: Browser, of: str, **headers: str) -> Iterator[Iterator[bytes]]:
-    """The chunks of an open stream."""
+    """The chunks of an open stream, on which a change comes once it is counted, however slow that is."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = browser.client.get(of, headers=sent, buffered=False)
-    assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
-    try:
-        yield (bytes(chunk) for chunk in answer.iter_encoded())
-    finally:
-        answer.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "SETTLING_S", 600.0)
+        answer = browser.client.get(of, headers=sent, buffered=False)
+        assert (answer.status_code, answer.mimetype) == (200, "text/event-stream")
+        try:
+            yield (bytes(chunk) for chunk in answer.iter_encoded())
+        finally:
+            answer.close()
 
 
 def told(chunks: Iterator[bytes]) -> tuple[str, dict[str, Tag]]:
