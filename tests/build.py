@@ -262,18 +262,27 @@ class World:
 
 def context(folder: Path, *, database_url: str = "", now_ms: int = NOW_MS) -> tuple[Context, str | None]:
     """A prepared workspace in Berlin with a stopped clock, and the token of its set-up link."""
-    settings = Settings(
-        data_dir=str(folder),
-        database_url=database_url,
-        agent_dir=str(folder / "agent"),  # not what somebody has built in this checkout
-        timezone="Europe/Berlin",
-    )
+    settings = _in_berlin(folder, database_url)
     if database_url or now_ms != NOW_MS or folder.exists():
         token = workspace.prepare(settings, now_ms)
     else:
         prepared, token = _prepared()
         shutil.copytree(prepared.name, folder)
     return Context.open(settings, lambda: now_ms), token
+
+
+def copied(folder: Path) -> Context:
+    """The workspace of a folder that is a copy of a prepared one's."""
+    return Context.open(_in_berlin(folder), lambda: NOW_MS)
+
+
+def _in_berlin(folder: Path, database_url: str = "") -> Settings:
+    return Settings(
+        data_dir=str(folder),
+        database_url=database_url,
+        agent_dir=str(folder / "agent"),  # not what somebody has built in this checkout
+        timezone="Europe/Berlin",
+    )
 
 
 @functools.cache

@@ -90,7 +90,7 @@ def town(town_folder: Path, tmp_path: Path) -> Iterator[Town]:
 
 def open_copy(original: Path, folder: Path) -> Team:
     shutil.copytree(original, folder)
-    context, _ = build.context(folder)
+    context = build.copied(folder)
     world = World.of(context)
     with world.reading() as session:
         project = session.scalars(select(Project)).one()

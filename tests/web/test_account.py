@@ -77,7 +77,7 @@ def test_a_wrong_address_and_a_wrong_password_get_the_same_answer(team: Team) ->
 
 
 def test_signing_out_ends_the_session(team: Team) -> None:
-    bob = team.browser("bob")
+    bob = team.browser().sign_in("bob")
     assert bob.get("/").status_code == 200
     answer = bob.post("/sign-out")
     assert (answer.status_code, answer.headers["Clear-Site-Data"]) == (302, '"cache", "storage"')
