@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 SECOND_MS: Final = 1_000
@@ -142,6 +143,7 @@ def _days(first: date, count: int, zone: tzinfo) -> Window:
     return Window(_midnight(first, zone), _midnight(first + timedelta(days=count), zone))
 
 
+@lru_cache(maxsize=4_096)  # of a few years, which all that is shown is cut by again and again
 def _midnight(day: date, zone: tzinfo) -> int:
     """The first instant of the day; fold=0 takes the earlier of two midnights, and a gap's end for none."""
     start = datetime(day.year, day.month, day.day, tzinfo=zone)

@@ -54,14 +54,13 @@ class Refs:
 
 
 def refs(session: Session, vault: Vault, project: Project, first: date, last: date, zone: ZoneInfo) -> Refs:
-    """Three statements, whatever the range: slices tell on which days it is worth to look for events.
+    """Two statements, whatever the range: slices tell on which days it is worth to look for events.
 
     Who switches to a branch says what they are at: it is told of days on which enough people worked for
     nobody to know who it was. A tag is in every clone, and told always.
     """
     first = max(first, last - timedelta(days=shared.MOST_DAYS - 1))
-    counted = _counted(session, project, periods.window_of([first, last], zone))
-    told, hidden = _told(counted, _crowded(session, project, [each.day for each in counted]))
+    told, hidden = _told(_counted(session, project, periods.window_of([first, last], zone)))
     found = _events(session, project, told, zone)
     named = Counter(
         (windows.day_of(row.timestamp, zone), kind, name)
@@ -75,14 +74,23 @@ def refs(session: Session, vault: Vault, project: Project, first: date, last: da
 
 
 class _OfDay(NamedTuple):
+    """Events of one kind; ``people`` are those known here who worked on the day, at whatever."""
+
     day: int
     kind: int
     events: int
+    people: int
 
 
 def _counted(session: Session, project: Project, span: Window) -> list[_OfDay]:
+    people = select(func.count()).where(
+        Cell.project_id == project.id,
+        Cell.grain == Grain.DAY,
+        Cell.start == Slice.day,
+        Cell.person_id != NOBODY,
+    )
     rows = session.execute(
-        select(Slice.day, Slice.value, func.sum(Slice.events))
+        select(Slice.day, Slice.value, func.sum(Slice.events), people.scalar_subquery())
         .where(
             Slice.project_id == project.id,
             Slice.dimension == Dimension.TYPE,
@@ -93,32 +101,16 @@ def _counted(session: Session, project: Project, span: Window) -> list[_OfDay]:
         .group_by(Slice.day, Slice.value)
         .order_by(Slice.day.desc())
     )
-    return [_OfDay(day, kind, int(events)) for day, kind, events in rows if events]
+    return [_OfDay(day, kind, int(events), people) for day, kind, events, people in rows if events]
 
 
-def _crowded(session: Session, project: Project, days: Sequence[int]) -> set[int]:
-    """Those of the days on which enough people worked."""
-    rows = session.execute(
-        select(Cell.start)
-        .where(
-            Cell.project_id == project.id,
-            Cell.grain == Grain.DAY,
-            Cell.start.in_(days),
-            Cell.person_id != NOBODY,
-        )
-        .group_by(Cell.start)
-        .having(func.count() >= shared.FEWEST)
-    )
-    return set(rows.scalars())
-
-
-def _told(counted: Iterable[_OfDay], crowded: set[int]) -> tuple[list[tuple[int, set[int]]], int]:
+def _told(counted: Iterable[_OfDay]) -> tuple[list[tuple[int, set[int]]], int]:
     """The newest days that have MOST events, with the kinds told of each; and how many days hide some."""
     told: dict[int, set[int]] = {}
     hidden: set[int] = set()
     enough = 0
     for each in counted:
-        if each.day not in crowded and each.kind != _TAG:
+        if each.people < shared.FEWEST and each.kind != _TAG:
             hidden.add(each.day)
         elif enough < MOST or each.day in told:
             told.setdefault(each.day, set()).add(each.kind)

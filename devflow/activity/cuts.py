@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
-from sqlalchemy import exists, func, select
+from sqlalchemy import bindparam, exists, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from devflow.activity import periods, shared
@@ -57,12 +57,36 @@ def cuts(session: Session, project: Project, first: date, last: date, cache: Cac
     )
 
 
-class _Row(Struct, frozen=True):
-    person_id: int
+class _Row(NamedTuple):
+    """What everybody did of one type or language; ``people`` are those known here."""
+
+    value: int
+    people: int
     events: int
     insertions: int
     deletions: int
     active_ms: int
+
+
+# A SELECT for each dimension, to be sorted by value alone.
+_BY_VALUE: Final = union_all(
+    *(
+        select(
+            literal(str(dimension)),
+            Slice.value,
+            func.count(func.nullif(Slice.person_id, NOBODY).distinct()),
+            *map(func.sum, (Slice.events, Slice.insertions, Slice.deletions, Slice.active_ms)),
+        )
+        .where(
+            Slice.project_id == bindparam("project"),
+            Slice.dimension == dimension,
+            Slice.day >= bindparam("start"),
+            Slice.day < bindparam("end"),
+        )
+        .group_by(Slice.value)
+        for dimension in Dimension
+    )
+)
 
 
 def _count(session: Session, project: Project, first: date, last: date, zone: ZoneInfo) -> Cuts:
@@ -72,39 +96,18 @@ def _count(session: Session, project: Project, first: date, last: date, zone: Zo
         SliceMark.project_id == project.id, SliceMark.day >= span.start_ms, SliceMark.day < span.end_ms
     )
     is_behind = bool(session.scalar(select(marked)))
-    key = (Slice.dimension, Slice.value, Slice.person_id)
-    amounts = (Slice.events, Slice.insertions, Slice.deletions, Slice.active_ms)
-    rows = session.execute(
-        select(*key, *(func.sum(each) for each in amounts))
-        .where(
-            Slice.project_id == project.id,
-            Slice.dimension.in_(tuple(Dimension)),
-            Slice.day >= span.start_ms,
-            Slice.day < span.end_ms,
-        )
-        .group_by(*key)
-    )
-    found: dict[str, dict[int, list[_Row]]] = {dimension: {} for dimension in Dimension}
-    for dimension, value, person_id, *sums in rows:
-        # PostgreSQL's sums are decimals.
-        found[dimension].setdefault(value, []).append(_Row(person_id, *map(int, sums)))
+    rows = session.execute(_BY_VALUE, {"project": project.id, "start": span.start_ms, "end": span.end_ms})
+    found: dict[str, list[_Row]] = {dimension: [] for dimension in Dimension}
+    for dimension, *numbers in rows:
+        found[dimension].append(_Row(*map(int, numbers)))  # PostgreSQL's sums are decimals
     return Cuts(
         first, last, _told(found[Dimension.TYPE]), _told(found[Dimension.LANGUAGE]), is_behind=is_behind
     )
 
 
-def _told(by_value: dict[int, list[_Row]]) -> list[Cut]:
-    few = [
-        row
-        for rows in by_value.values()
-        if shared.are_too_few(each.person_id for each in rows)
-        for row in rows
-    ]
-    told = [
-        _cut(value, rows)
-        for value, rows in by_value.items()
-        if not shared.are_too_few(each.person_id for each in rows)
-    ]
+def _told(rows: Sequence[_Row]) -> list[Cut]:
+    few = [row for row in rows if shared.is_too_few(row.people)]
+    told = [_cut(row.value, [row]) for row in rows if not shared.is_too_few(row.people)]
     return _largest(told) + ([_cut(FEW, few)] if few else [])
 
 
@@ -113,11 +116,10 @@ def _largest(found: Iterable[Cut]) -> list[Cut]:
 
 
 def _cut(value: int, rows: Sequence[_Row]) -> Cut:
-    is_known = any(row.person_id != NOBODY for row in rows)
     return Cut(
         value,
         sum(row.events for row in rows),
         sum(row.insertions for row in rows),
         sum(row.deletions for row in rows),
-        sum(row.active_ms for row in rows) // SECOND_MS if is_known else None,
+        sum(row.active_ms for row in rows) // SECOND_MS if any(row.people for row in rows) else None,
     )

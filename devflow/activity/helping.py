@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -103,8 +103,7 @@ class Helping:
     carried_of: int
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """What a person did in a project on a day; ``person_id`` 0 is nobody known here."""
 
     project_id: int
@@ -134,8 +133,8 @@ def _read(
         )
     )
     return [
-        Done(row.project_id, windows.day_of(row.start, zone), row.person_id, row.commits, row.active_ms)
-        for row in rows
+        Done(project_id, windows.day_of(start, zone), person_id, commits, active_ms)
+        for project_id, start, person_id, commits, active_ms in rows
     ]
 
 

@@ -191,15 +191,21 @@ def _is_fresh(session: Session, subject: Person, viewer: Person, kind: EventType
     marks: tuple[Any, ...] = (Mark,) if kind is None else (Mark, SliceMark)
     touched = [
         select(mark)
-        .where(
-            Cell.project_id == mark.project_id,
-            Cell.person_id == subject.id,
-            Cell.grain.in_([Grain.HOUR, Grain.DAY]),
-            Cell.start >= mark.day,
-            Cell.start < mark.day + _LONGEST_DAY_MS,
-            _is_shown(mark.project_id, subject, viewer),
-        )
+        .where(_has_worked_at(mark, subject), _is_shown(mark.project_id, subject, viewer))
         .exists()
         for mark in marks
     ]
     return not session.scalar(select(or_(*touched)))
+
+
+def _has_worked_at(mark: Any, subject: Person) -> ColumnElement[bool]:
+    """Looked up for each mark, of which there are few: of an EXISTS PostgreSQL may make a join, and begin it
+    with all that the person ever did."""
+    work = select(Cell.start).where(
+        Cell.project_id == mark.project_id,
+        Cell.person_id == subject.id,
+        Cell.grain.in_([Grain.HOUR, Grain.DAY]),
+        Cell.start >= mark.day,
+        Cell.start < mark.day + _LONGEST_DAY_MS,
+    )
+    return work.correlate(mark).limit(1).scalar_subquery().is_not(None)

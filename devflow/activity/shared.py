@@ -22,7 +22,12 @@ MOST_DAYS_BY_HOUR: Final = 92
 
 def are_too_few(people: Iterable[int]) -> bool:
     """Whether a viewer could learn what one other person did; what nobody known did is nobody's secret."""
-    return 0 < len(set(people) - {NOBODY}) < FEWEST
+    return is_too_few(len(set(people) - {NOBODY}))
+
+
+def is_too_few(people: int) -> bool:
+    """The same of how many people known here there are."""
+    return 0 < people < FEWEST
 
 
 def check_days(first: date, last: date) -> None:

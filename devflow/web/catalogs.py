@@ -11,7 +11,6 @@ import io
 from pathlib import Path
 from typing import Final
 
-import flask_babel
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
@@ -24,13 +23,6 @@ FOLDER: Final = Path(__file__).parent.parent.parent / "translations"
 
 def path_of(language: str) -> Path:
     return FOLDER / language / "LC_MESSAGES" / "messages.po"
-
-
-class Catalogs(flask_babel.Domain):  # type: ignore[misc]  # Flask-Babel has no types
-    """What Flask-Babel asks for the translations of the reader's language."""
-
-    def get_translations(self) -> NullTranslations:
-        return translations(str(flask_babel.get_locale() or SOURCE))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 HEIGHT: Final = 168
 HEADROOM: Final = 10
@@ -29,8 +29,7 @@ ROOMY_PCT: Final = 15.0
 """Labels closer than this touch on a wide page, twice as close on a phone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One period of a chart: what goes up and what goes down from the base line, and the own part of each.
 
     ``up`` is None where the number is not known.
@@ -43,8 +42,7 @@ class Point:
     own_down: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rect:
+class Rect(NamedTuple):
     """One bar; ``kind`` is its CSS class."""
 
     kind: str
@@ -54,8 +52,7 @@ class Rect:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class Square:
+class Square(NamedTuple):
     """One value of a heat map that is not 0; ``level`` is 1 to ``HEAT_LEVELS``."""
 
     label: str
@@ -75,8 +72,7 @@ class Heat:
     squares: list[Square]
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """The whole height of one period: where its text shows when pointed at."""
 
     label: str

@@ -11,14 +11,15 @@ import flask_babel
 from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_day_names
 from babel.numbers import format_compact_decimal, format_decimal, format_percent
-from flask import Flask, request
+from babel.support import NullTranslations
+from flask import Flask, g, request
 from werkzeug.wrappers import Response
 
 from devflow import windows
 from devflow.errors import DevflowError
 from devflow.web import session as browser
 from devflow.web.addresses import is_for_programs
-from devflow.web.catalogs import OFFERED, SOURCE, Catalogs
+from devflow.web.catalogs import OFFERED, SOURCE, translations
 from devflow.web.current import calendar
 
 CHOSEN: Final = "language"
@@ -30,12 +31,15 @@ LONG_HOURS: Final = 100
 """From so many hours on, minutes say nothing."""
 
 
-class _Babel(flask_babel.Babel):  # type: ignore[misc]  # Flask-Babel has no types
-    domain_instance = Catalogs()
-
-
 def init_app(app: Flask) -> None:
-    _Babel(app, locale_selector=preferred)
+    # Texts are looked up here: Flask-Babel asks anew which language it is for each.
+    flask_babel.Babel(app, locale_selector=preferred, configure_jinja=False)
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]  # comes with the extension
+        lambda text: _texts().gettext(text),
+        lambda one, many, count: _texts().ngettext(one, many, count),
+        newstyle=True,
+    )
     app.after_request(_vary)
     app.jinja_env.globals["languages"] = OFFERED
     app.add_template_global(locale, "locale")
@@ -74,12 +78,17 @@ def _vary(response: Response) -> Response:
 
 def gettext(text: str, **values: object) -> str:
     """The text in the reader's language, with ``%(name)s`` filled in."""
-    return str(flask_babel.gettext(text, **values))
+    found = _texts().gettext(text)
+    return found % values if values else found
 
 
 def ngettext(one: str, many: str, count: int, **values: object) -> str:
-    """The form of the text that goes with ``count``."""
-    return str(flask_babel.ngettext(one, many, count, **values))
+    """The form of the text that goes with ``count``, which it may name ``%(num)s``."""
+    return _texts().ngettext(one, many, count) % {"num": count, **values}
+
+
+def _texts() -> NullTranslations:
+    return translations(language())
 
 
 def said(error: DevflowError) -> str:
@@ -96,11 +105,19 @@ def is_known(error: DevflowError) -> bool:
 
 def is_source() -> bool:
     """Whether the reader reads what the code is written in."""
-    return str(locale()) == SOURCE
+    return language() == SOURCE
+
+
+def language() -> str:
+    """The code of the reader's language; asked for some thousand times a page, and found out once."""
+    found: str | None = g.get("language")
+    if found is None:
+        found = g.language = str(flask_babel.get_locale())
+    return found
 
 
 def locale() -> Locale:
-    return flask_babel.get_locale() or Locale.parse(SOURCE)
+    return _locale(language())
 
 
 def zone_name() -> str:
@@ -110,7 +127,7 @@ def zone_name() -> str:
 
 def number(value: int) -> str:
     """1234567 as 1,234,567."""
-    return _decimal(value, locale())
+    return _decimal(value, None, language())
 
 
 def signed(value: int) -> str:
@@ -120,7 +137,7 @@ def signed(value: int) -> str:
 
 def compact(value: int) -> str:
     """1234567 as 1.2M, for where there is little room."""
-    return format_compact_decimal(value, fraction_digits=1, locale=locale())
+    return _compact(value, language())
 
 
 def duration(seconds: int) -> str:
@@ -158,7 +175,7 @@ def hours(seconds: int) -> str:
     """Seconds as hours, 1.5 h, or as minutes below one, for where there is little room."""
     if seconds % HOUR_S == 0 or seconds < HOUR_S:
         return duration(seconds)
-    return gettext("%(hours)s h", hours=format_decimal(seconds / HOUR_S, format="0.##", locale=locale()))
+    return gettext("%(hours)s h", hours=_decimal(seconds / HOUR_S, "0.##", language()))
 
 
 def share(part: int, whole: int) -> str:
@@ -168,7 +185,7 @@ def share(part: int, whole: int) -> str:
 
 def times(value: float) -> str:
     """How many times something else it is: 1.83."""
-    return format_decimal(value, format="0.##", locale=locale())
+    return _decimal(value, "0.##", language())
 
 
 def span(first: date, last: date) -> str:
@@ -180,7 +197,7 @@ def span(first: date, last: date) -> str:
 
 def day(value: date) -> str:
     """Nov 3, 2026."""
-    return _date(value, "medium", locale())
+    return _date(value, "medium", language())
 
 
 def day_of(at_ms: int) -> date:
@@ -197,17 +214,17 @@ def moment(at_ms: int, seconds: bool = False) -> str:
 
 def weekday(value: date) -> str:
     """Tuesday, November 3, 2026."""
-    return _date(value, "full", locale())
+    return _date(value, "full", language())
 
 
 def short_day(value: date) -> str:
     """Tue, Nov 3."""
-    return format_skeleton("MMMEd", value, locale=locale())
+    return _date(value, "MMMEd", language())
 
 
 def month_day(value: date) -> str:
     """Nov 3."""
-    return format_skeleton("MMMd", value, locale=locale())
+    return _date(value, "MMMd", language())
 
 
 def weekday_name(number: int) -> str:
@@ -222,7 +239,7 @@ def short_weekday_name(number: int) -> str:
 
 def month(value: date) -> str:
     """Nov 2026."""
-    return format_skeleton("yMMM", value, locale=locale())
+    return _date(value, "yMMM", language())
 
 
 def iso(at_ms: int) -> str:
@@ -242,12 +259,25 @@ def _clock(form: Literal["medium", "short"], locale: Locale) -> str:
     return str(locale.time_formats[form]).replace("a", "aaaa")
 
 
-# A page has some thousand numbers and dates, mostly the same few; Babel takes 5 to 8 us for each.
+@functools.cache  # of the languages offered
+def _locale(language: str) -> Locale:
+    return Locale.parse(language)
+
+
+# A page has some thousand numbers and dates, mostly the same few; Babel takes 5 to 50 us for each.
 @functools.lru_cache(maxsize=10_000)
-def _decimal(value: int, locale: Locale) -> str:
-    return format_decimal(value, locale=locale)
+def _decimal(value: float, form: str | None, language: str) -> str:
+    return format_decimal(value, format=form, locale=language)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _compact(value: int, language: str) -> str:
+    return format_compact_decimal(value, fraction_digits=1, locale=language)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _date(value: date, form: Literal["medium", "full"], locale: Locale) -> str:
-    return format_date(value, form, locale=locale)
+def _date(value: date, form: Literal["medium", "full", "MMMEd", "MMMd", "yMMM"], language: str) -> str:
+    """``form`` is a length or a skeleton."""
+    if form in ("medium", "full"):
+        return format_date(value, form, locale=language)
+    return format_skeleton(form, value, locale=language)

@@ -66,7 +66,7 @@ def page(
     """
     if not is_live or request.method == "POST":  # what a form is answered has no address to follow
         return still(template, panels, status, exports, **values)
-    key = (template, *key, str(i18n.locale()))
+    key = (template, *key, i18n.language())
     version = watched.version(key)
     if (table := tables.exported()) is not None:
         return _exported(table, exports or {})
@@ -207,7 +207,7 @@ def _partials(news: News) -> str:
 def _apart(draw: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:
     """``draw`` as it would be in a request of nobody's for the same page, for a thread that has none."""
     app = cast(Flask, cast(Any, current_app)._get_current_object())
-    base, path, locale = request.host_url, here(), str(i18n.locale())
+    base, path, locale = request.host_url, here(), i18n.language()
 
     def drawn() -> Mapping[str, str]:
         with app.test_request_context(path, base_url=base), force_locale(locale):
