@@ -95,7 +95,7 @@ TABLE: Final = (
     Language(68, "Bazel", "bzl bazel", "build workspace"),
     Language(69, "Nix", "nix"),
     Language(70, "Terraform", "tf tfvars hcl"),
-    Language(71, "Git", "", ".gitignore .gitattributes .gitmodules .mailmap codeowners"),
+    Language(71, "Git", "gitignore", ".gitignore .gitattributes .gitmodules .mailmap codeowners"),
     Language(72, "CSV", "csv tsv"),
     Language(73, "Notebook", "ipynb"),
     Language(74, "Solidity", "sol"),
@@ -110,6 +110,8 @@ TABLE: Final = (
 NAME: Final = {each.number: each.name for each in TABLE}
 _BY_NAME: Final = {name: each.number for each in TABLE for name in each.names.split()}
 _BY_ENDING: Final = {ending: each.number for each in TABLE for ending in each.endings.split()}
+_FIRST_ENDING: Final = {each.number: each.endings.split()[0] for each in TABLE if each.endings}
+ENDINGS: Final = frozenset(_BY_ENDING)
 
 
 def of(path: str) -> int:
@@ -120,3 +122,10 @@ def of(path: str) -> int:
         _, dot, ending = name.rpartition(".")
         found = _BY_ENDING.get(ending, OTHER) if dot else OTHER
     return found
+
+
+def ending_of(path: str) -> str:
+    """An ending of the table that tells the language of the file, its own if it does; "" for ``OTHER``."""
+    number = of(path)
+    own = path.rpartition("/")[2].rpartition(".")[2].lower()
+    return own if _BY_ENDING.get(own) == number else _FIRST_ENDING.get(number, "")

@@ -28,6 +28,8 @@ from devflow.rollups import NOBODY, TYPE_NUMBER, Calendar
 from devflow.rollups.slices import Dimension
 from devflow.wire import EventState, EventType
 
+ARROW: Final = " \N{RIGHTWARDS ARROW} "
+"""Between the old path of a renamed file and the new one."""
 MOST: Final = 100
 """Rows of a feed."""
 LOOKED_AT: Final = 1_000
@@ -235,7 +237,7 @@ def _entry(vault: Vault, row: Any) -> Entry:
 def _told(data: wire.EventData) -> tuple[str | None, int | None]:
     match data:
         case wire.FileRenamed():
-            return f"{data.old_path} \N{RIGHTWARDS ARROW} {data.path}", None
+            return f"{data.old_path}{ARROW}{data.path}", None
         case wire.FileSaved() | wire.FileCreated() | wire.FileDeleted():
             return data.path, None
         case wire.Commit():

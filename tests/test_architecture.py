@@ -41,6 +41,12 @@ RULES: Final = (
     Rule(
         "what both count by needs nothing", "devflow.windows devflow.active_time", "*", but="devflow.windows"
     ),
+    Rule(
+        "what both call by pseudonyms needs the contract",
+        "devflow.pseudonyms devflow.languages",
+        never="*",
+        but="msgspec devflow.wire devflow.languages",
+    ),
     # The server: db <- models <- the rest <- jobs, web <- factory <- app
     Rule("the database knows no table", "devflow.db", never="*", but="sqlalchemy psycopg"),
     Rule("tables know only the database", "devflow.models", never="*", but="sqlalchemy devflow.db"),
@@ -59,7 +65,7 @@ RULES: Final = (
         "the contract and how to count are all they share",
         "devflow_agent",
         "devflow",
-        but="devflow.wire devflow.errors devflow.windows devflow.active_time",
+        but="devflow.wire devflow.errors devflow.windows devflow.active_time devflow.pseudonyms",
     ),
     Rule(
         "an agent needs no server", "devflow_agent", f"sqlalchemy alembic apscheduler psycopg {WEB_LIBRARIES}"

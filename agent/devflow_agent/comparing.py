@@ -13,7 +13,7 @@ from uuid import UUID
 
 from devflow import wire
 from devflow.errors import Invalid, NotFound, Offline
-from devflow_agent import outbox
+from devflow_agent import levels, outbox
 from devflow_agent.outbox import Synced
 from devflow_agent.remote import Remote
 from devflow_agent.settings import Settings
@@ -43,26 +43,28 @@ def compare(store: Store, remote: Remote, now_ms: int) -> int:
     """Let everything that the server has lost wait to be sent again; return how many events that are.
 
     May be killed at any moment: it counts as done only once all of it is. Raise Offline if the
-    server does not answer as itself, Invalid if sync is switched off meanwhile.
+    server does not answer as itself, Invalid if sync is switched off meanwhile, or another level chosen.
     """
     lost, epochs = 0, {remote.epoch} - {None}
+    chosen = levels.changes(store)
     for remote_id in outbox.linked(store):
         try:
-            lost += _compare_project(store, remote, remote_id)
+            lost += _compare_project(store, remote, remote_id, chosen)
         except NotFound:  # deleted, or no longer ours to send to: what was there is not missed
             continue
         finally:
             epochs.add(remote.epoch)
-    # Restored while we compared: what was found whole before may be gone, so it stays due.
-    if len(epochs - {None}) < 2:
+    # Restored while we compared: what was found whole before may be gone, so it stays due. So does what
+    # begins to be shared only now.
+    if len(epochs - {None}) < 2 and levels.changes(store) == chosen:
         outbox.note_compared(store, remote.epoch, now_ms)
     return lost
 
 
-def _compare_project(store: Store, remote: Remote, remote_id: UUID) -> int:
+def _compare_project(store: Store, remote: Remote, remote_id: UUID, chosen: int) -> int:
     lost, since_ms = 0, 0
     while (first_ms := outbox.first_synced(store, remote_id, since_ms)) is not None:
-        _still_on(store)
+        _still_on(store, chosen)
         first_day = first_ms // wire.DAY_MS
         days = range(first_day, first_day + wire.MAX_DIGEST_DAYS)
         theirs = remote.digests(remote_id, days)
@@ -70,14 +72,16 @@ def _compare_project(store: Store, remote: Remote, remote_id: UUID) -> int:
         ours = wire.tallies(map(_named, outbox.synced(store, remote_id, theirs.since, since_ms)))
         differing = [tally for tally in ours if tally not in {*theirs.tallies}]
         for part in _parts(_events(store, remote_id, theirs.since, differing)):
-            _still_on(store)
+            _still_on(store, chosen)
             lost += outbox.send_again(store, _missing(remote, remote_id, part))
     return lost
 
 
-def _still_on(store: Store) -> None:
+def _still_on(store: Store, chosen: int) -> None:
     if not Settings.load(store).sync_enabled:
         raise Invalid("sync was switched off meanwhile")
+    if levels.changes(store) != chosen:
+        raise Invalid("what a project shares was changed meanwhile")
 
 
 def _events(

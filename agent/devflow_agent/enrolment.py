@@ -21,7 +21,7 @@ from devflow_agent.config import Home, now_ms
 from devflow_agent.credentials import Account, Credentials
 from devflow_agent.remote import Remote, Unavailable
 from devflow_agent.settings import Settings
-from devflow_agent.store import Project, Store
+from devflow_agent.store import Level, Project, Store
 
 LONGEST_PAIRING_S: Final = 3_600.0
 """A server that answers ends a pairing by itself; this is for one that no longer does."""
@@ -185,11 +185,16 @@ def link(
 
     Without ``switch_on`` sync stays as it is: what would be sent can be looked at first.
     Without ``wanted`` the only choice is taken; raise Invalid naming the choices otherwise.
-    The server also learns which commit authors are the person signed in.
+    The server also learns which commit authors are the person signed in, by projects that share anything.
     """
+    if project.level is Level.OFF:
+        raise Invalid(
+            f"{project.name} shares nothing, by your choice:"
+            " `devflow sync share metrics` or `metadata` in its folder changes that"
+        )
     server = Remote(home.credentials, http)
     chosen = _choose(server.projects(), wanted)
-    linked = [one for one in store.projects() if one.remote_id is not None]
+    linked = [one for one in store.projects() if one.remote_id is not None and one.level is not Level.OFF]
     keys = authors.keys([*(one.path for one in linked), project.path])
     server.tell_authors(wire.Authors(authors=list(keys)))
     outbox.link(store, project.id, chosen)

@@ -32,12 +32,17 @@ class StatusAnswer(_Answer):
     endpoint: str | None
     signed_in_as: str | None
     damage: str | None = Field(description="Why server and account cannot be read from this PC's files.")
-    linked_projects: list[str]
+    linked_projects: list[str] = Field(
+        description="NAME -> the server's name (shares nothing, metrics or metadata)."
+    )
     interval: int = Field(description="Seconds between two automatic syncs.")
     batch_size: int = Field(description="Events a request at most, by the developer's wish.")
     current_batch_size: int = Field(description="Events a request at most, as the network is now.")
     network_quality: str = Field(description="excellent, good, fair, poor or unknown")
     sync_queue_size: int = Field(description="Events of linked projects that wait to be sent.")
+    held_back: int = Field(
+        description="Events of linked projects that share nothing: the developer's choice."
+    )
     synced: int
     failed: int = Field(description="Events the server refused for good; they stay on this PC.")
     last_sync_time: str | None

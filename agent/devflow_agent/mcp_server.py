@@ -47,7 +47,7 @@ from devflow_agent.mcp_answers import (
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import plain
 from devflow_agent.settings import Settings
-from devflow_agent.store import Event, Store, disk_trouble
+from devflow_agent.store import Event, Level, Store, disk_trouble
 
 log = logging.getLogger(__name__)
 
@@ -240,12 +240,16 @@ class Tools:
             endpoint=None if state.endpoint is None else plain(state.endpoint),
             signed_in_as=None if state.email is None else plain(state.email),
             damage=None if state.damage is None else plain(state.damage),
-            linked_projects=[f"{plain(name)} -> {plain(remote)}" for name, remote in state.linked],
+            linked_projects=[
+                f"{plain(name)} -> {plain(remote)} (shares {'nothing' if level is Level.OFF else level})"
+                for name, remote, level in state.linked
+            ],
             interval=state.interval_s,
             batch_size=state.batch_size,
             current_batch_size=state.current_batch_size,
             network_quality=state.network,
             sync_queue_size=state.pending,
+            held_back=state.held,
             synced=state.synced,
             failed=state.failed,
             last_sync_time=None if state.last_success_ms is None else iso(state.last_success_ms),

@@ -1,7 +1,7 @@
 """What waits to be sent to the team's server, where it goes, and what became of each attempt.
 
 The outbox is a view of the store: an event is in it while its ``sync_status`` is pending and
-its project is linked. Every function is one transaction.
+its project is linked and shares anything (``levels``). Every function is one transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID
 from devflow import wire
 from devflow.errors import Invalid
 from devflow_agent.schema import archive
-from devflow_agent.store import Event, Store, SyncStatus, count
+from devflow_agent.store import Event, Level, Store, SyncStatus, count
 
 KEPT_ATTEMPTS: Final = 10_000
 """A month of a server that never answers; older rows of ``sync_logs`` go."""
@@ -43,6 +43,13 @@ class Waiting(NamedTuple):
     project_id: str
     event_type: str
     data_json: str
+
+
+class Target(NamedTuple):
+    """Where a project's events go; ``pseudonym_key`` is None if they go with their names."""
+
+    remote_id: UUID
+    pseudonym_key: bytes | None
 
 
 class Synced(NamedTuple):
@@ -103,7 +110,7 @@ def link(store: Store, project_id: UUID, remote: wire.Project) -> None:
             " remote_id = excluded.remote_id, remote_name = excluded.remote_name",
             (str(project_id), str(remote.project_id), remote.name),
         )
-        _note_old_ones(connection)
+        note_old_ones(connection)
 
 
 def rename(store: Store, projects: Sequence[wire.Project], now_ms: int) -> None:
@@ -155,18 +162,31 @@ def report_to(store: Store, server_id: UUID) -> None:
 def linked(store: Store) -> list[UUID]:
     """The server's projects that anything goes to."""
     with store.read() as connection:
-        rows = connection.execute("SELECT DISTINCT remote_id FROM sync_projects ORDER BY remote_id")
+        rows = connection.execute("SELECT DISTINCT remote_id FROM sync_sharing ORDER BY remote_id")
         return [UUID(row["remote_id"]) for row in rows]
 
 
+def targets(store: Store) -> dict[str, Target]:
+    """By project, those that share anything."""
+    with store.read() as connection:
+        rows = connection.execute("SELECT * FROM sync_sharing").fetchall()
+    return {
+        row["project_id"]: Target(
+            UUID(row["remote_id"]),
+            bytes.fromhex(row["pseudonym_key"]) if row["level"] == Level.METRICS else None,
+        )
+        for row in rows
+    }
+
+
 def pending(store: Store, limit: int, *, after: int = 0) -> list[Waiting]:
-    """The oldest events that wait to be sent, of linked projects, recorded after local id ``after``."""
+    """The oldest events that wait to be sent, recorded after local id ``after``."""
     found: list[Waiting] = []
     with store.read() as connection:
         reading = _tuples(connection)
         # One ordered look-up a project: an index over all of them would first have to
-        # step over everything that waits in projects that are not linked.
-        for (project_id,) in reading.execute("SELECT project_id FROM sync_projects").fetchall():
+        # step over everything that waits in projects that share nothing.
+        for (project_id,) in reading.execute("SELECT project_id FROM sync_sharing").fetchall():
             rows = reading.execute(
                 "SELECT local_id, id, timestamp, project_id, event_type, event_data FROM events"
                 " WHERE sync_status = 'pending' AND project_id = ? AND local_id > ?"
@@ -251,11 +271,17 @@ def note_compared(store: Store, epoch: UUID | None, at_ms: int) -> None:
     store.set_settings(**{_COMPARED: {"epoch": None if epoch is None else str(epoch), "at_ms": at_ms}})
 
 
+def forget_compared(connection: sqlite3.Connection) -> None:
+    """Let it be time to compare."""
+    connection.execute("DELETE FROM settings WHERE key = ?", (_COMPARED,))
+
+
 def knows_anything(store: Store) -> bool:
     """Whether sync has left anything in the store that ``forget`` deletes."""
     with store.read() as connection:
         found = connection.execute(
-            "SELECT 1 FROM sync_projects UNION ALL SELECT 1 FROM sync_logs"
+            "SELECT 1 FROM sync_projects UNION ALL SELECT 1 FROM sync_levels"
+            " UNION ALL SELECT 1 FROM sync_logs"
             " UNION ALL SELECT 1 FROM archive.archived_events"
             " UNION ALL SELECT 1 FROM settings WHERE substr(key, 1, 5) = 'sync_' AND key <> 'sync_enabled'"
             " LIMIT 1"
@@ -272,6 +298,7 @@ def forget(store: Store) -> None:
         )
         connection.execute("DELETE FROM downloaded")
         connection.execute("DELETE FROM sync_projects")
+        connection.execute("DELETE FROM sync_levels")
         connection.execute("DELETE FROM sync_logs")
         connection.execute("DELETE FROM settings WHERE substr(key, 1, 5) = 'sync_' OR key = 'removal_due_at'")
     with store.write() as connection:  # only now that the store has them durably
@@ -283,7 +310,7 @@ def retry_failed(store: Store) -> int:
     with store.write() as connection:
         moved = _reopen(connection, "'failed'")
         if moved:
-            _note_old_ones(connection)
+            note_old_ones(connection)
     return moved
 
 
@@ -300,7 +327,7 @@ def retry(store: Store, event_ids: Sequence[UUID]) -> None:
             )
             count(connection, row["project_id"], "failed", -1)
             count(connection, row["project_id"], "pending", 1)
-        _note_old_ones(connection)
+        note_old_ones(connection)
 
 
 def record(store: Store, event_id: UUID) -> Record | None:
@@ -354,15 +381,27 @@ def pause(store: Store, now_ms: int) -> Pause | None:
 
 
 def counts(store: Store) -> dict[SyncStatus, int]:
-    """How many events of linked projects stand where. O(projects)."""
+    """How many events of linked projects stand where, without what is ``held``. O(projects)."""
     found: dict[SyncStatus, int] = {"pending": 0, "synced": 0, "failed": 0}
     with store.read() as connection:
         rows = connection.execute(
             "SELECT sync_status, sum(count) AS count FROM sync_counts"
-            " JOIN sync_projects USING (project_id) GROUP BY sync_status"
+            " JOIN sync_projects USING (project_id)"
+            " WHERE sync_status <> 'pending' OR project_id IN (SELECT project_id FROM sync_sharing)"
+            " GROUP BY sync_status"
         )
         found.update({row["sync_status"]: row["count"] for row in rows})
     return found
+
+
+def held(store: Store) -> int:
+    """How many events wait in linked projects that share nothing, which somebody wanted so. O(projects)."""
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT coalesce(sum(count), 0) FROM sync_counts JOIN sync_projects USING (project_id)"
+            " WHERE sync_status = 'pending' AND project_id NOT IN (SELECT project_id FROM sync_sharing)"
+        ).fetchone()
+    return int(row[0])
 
 
 def attempts(store: Store, limit: int, *, since_ms: int = 0) -> list[Attempt]:
@@ -386,7 +425,8 @@ def attempts_with(store: Store, local_id: int, limit: int) -> list[Attempt]:
         return [*map(Attempt._make, rows)]
 
 
-def _note_old_ones(connection: sqlite3.Connection) -> None:
+def note_old_ones(connection: sqlite3.Connection) -> None:
+    """Let ``old_ones`` say so, in the transaction that makes them wait."""
     connection.execute(
         "INSERT INTO settings (key, value) VALUES (?, '1')"
         " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
@@ -395,7 +435,7 @@ def _note_old_ones(connection: sqlite3.Connection) -> None:
 
 
 def _linked_to(connection: sqlite3.Connection, remote_id: UUID) -> list[str]:
-    rows = connection.execute("SELECT project_id FROM sync_projects WHERE remote_id = ?", (str(remote_id),))
+    rows = connection.execute("SELECT project_id FROM sync_sharing WHERE remote_id = ?", (str(remote_id),))
     return [row["project_id"] for row in rows]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from devflow_agent import daemon_lock
 from devflow_agent.config import Home
 from devflow_agent.holding import holders
 from devflow_agent.schema import archive
-from devflow_agent.store import UNREADABLE, Store, checksum, salvage_of
+from devflow_agent.store import UNREADABLE, Level, Store, checksum, salvage_of
 
 MOST_FAILURES: Final = 20_000
 """Of reads in one table: where nothing can be read at all, halving would go on for ever."""
@@ -255,6 +256,20 @@ def _settings(connection: sqlite3.Connection, path: Path) -> None:
         with suppress(ValueError, TypeError):
             json.loads(value)
             connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (key, value))
+    _links(connection, path)
+
+
+def _links(connection: sqlite3.Connection, path: Path) -> None:
+    """Where the levels cannot be read no project is linked: it must not share more than was chosen."""
+    levels = _levels(path)
+    if levels is None:
+        return
+    for row in levels:
+        connection.execute(
+            "INSERT OR IGNORE INTO sync_levels SELECT ?1, ?2, ?3, ?4"
+            " WHERE EXISTS (SELECT 1 FROM projects WHERE id = ?1)",
+            row,
+        )
     for row in _all(path, "SELECT project_id, remote_id, remote_name FROM sync_projects"):
         if all(isinstance(part, str) for part in row) and _is_id(row[1]):
             connection.execute(
@@ -262,6 +277,30 @@ def _settings(connection: sqlite3.Connection, path: Path) -> None:
                 " WHERE EXISTS (SELECT 1 FROM projects WHERE id = ?1)",
                 row,
             )
+
+
+_KEY: Final = re.compile("[0-9a-f]{64}")
+
+
+def _levels(path: Path) -> list[Row] | None:
+    """All rows, or None if one of them may be missing or makes no sense."""
+    found: list[Row] = []
+    try:
+        with closing(_open(path)) as connection:
+            for row in connection.execute(
+                "SELECT project_id, level, pseudonym_key, is_key_common FROM sync_levels"
+            ):
+                found.append(tuple(map(_text, row)))  # noqa: PERF401 - nothing of it counts after an error
+    except UNREADABLE:
+        return None
+    return found if all(map(_is_level, found)) else None
+
+
+def _is_level(row: Row) -> bool:
+    _, level, key, is_common = row
+    if key is None and is_common is None:
+        return level in (Level.OFF, Level.METADATA)
+    return level in {*Level} and _KEY.fullmatch(str(key)) is not None and is_common in (0, 1)
 
 
 def _all(path: Path, question: str) -> list[Row]:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -50,6 +51,17 @@ class Observation:
         return cls(uuid4(), timestamp_ms, data)
 
 
+class Level(StrEnum):
+    """What a linked project shares with the server."""
+
+    OFF = "off"
+    """Nothing: not even an event's id leaves this PC."""
+    METRICS = "metrics"
+    """The numbers: a pseudonym stands for each path and each name of a branch or tag."""
+    METADATA = "metadata"
+    """All that events hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A repository on this PC; ``git_dir`` is the common one of all its work trees."""
@@ -60,6 +72,7 @@ class Project:
     git_dir: Path
     remote_id: UUID | None
     remote_name: str | None
+    level: Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +281,9 @@ class Store:
         """All projects, oldest first."""
         with self.read() as connection:
             rows = connection.execute(
-                "SELECT * FROM projects LEFT JOIN sync_projects ON project_id = id"
+                "SELECT projects.*, remote_id, remote_name, level FROM projects"
+                " LEFT JOIN sync_projects ON sync_projects.project_id = id"
+                " LEFT JOIN sync_levels ON sync_levels.project_id = id"
                 " ORDER BY created_at, projects.rowid"
             ).fetchall()
         return [
@@ -279,6 +294,7 @@ class Store:
                 git_dir=Path(row["git_dir"]),
                 remote_id=None if row["remote_id"] is None else UUID(row["remote_id"]),
                 remote_name=row["remote_name"],
+                level=Level(row["level"] or Level.METADATA),
             )
             for row in rows
         ]

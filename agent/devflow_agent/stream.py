@@ -127,6 +127,7 @@ class Stream:
 
     def _send(self) -> bool:
         """Send what waits, as far as the window allows; return False if that is not for a stream."""
+        self._sending.goes_by_levels_of_now()
         waiting = self._waiting()
         if len(waiting) > MOST_EVENTS:
             return False
@@ -137,6 +138,8 @@ class Stream:
             body = batches.as_json(part, self._device_id)
             if len(body) > room:
                 return False
+            if self._sending.is_outdated():
+                break
             self._send_part(part, body)
         return True
 

@@ -22,7 +22,7 @@ import requests
 
 from devflow import wire
 from devflow.errors import Busy, DevflowError, Invalid, Offline, TooLarge, Unauthorized
-from devflow_agent import batches, comparing, download, line, measures, network, outbox, sharing
+from devflow_agent import batches, comparing, download, levels, line, measures, network, outbox, sharing
 from devflow_agent.batches import Sendable
 from devflow_agent.config import Home, now_ms
 from devflow_agent.outbox import Attempt, Pause, Via, Waiting
@@ -86,22 +86,28 @@ def push(
         if retry_failed:
             outbox.retry_failed(store)
         sending = Sending(store, remote, clock, on_progress)
-        try:
-            with line.cut_off_when(http, lambda: _is_off(store)):
-                sending.run()
-                lost = look_for_loss(store, remote, clock())
-                if lost:
-                    sending.run()
-                _follow_names(store, remote, clock())
-                if Settings.load(store).sync_share_settings:
-                    _share(store, remote, clock())
-                if Settings.load(store).sync_download:
-                    _fetch(store, remote)
-                return replace(sending.so_far, lost=lost)
-        except Offline:
-            if not _is_off(store):
-                raise
-            return sending.so_far  # it was cut off
+        while not _is_off(store):
+            sending.goes_by_levels_of_now()
+            try:
+                with line.cut_off_when(http, lambda: _is_off(store) or sending.is_outdated()):
+                    return _pushed(store, remote, sending, clock)
+            except Offline:
+                if not _is_off(store) and not sending.is_outdated():
+                    raise
+        return sending.so_far  # it was cut off
+
+
+def _pushed(store: Store, remote: Remote, sending: Sending, clock: Callable[[], int]) -> Pushed:
+    sending.run()
+    lost = look_for_loss(store, remote, clock())
+    if lost:
+        sending.run()
+    _follow_names(store, remote, clock())
+    if Settings.load(store).sync_share_settings:
+        _share(store, remote, clock())
+    if Settings.load(store).sync_download:
+        _fetch(store, remote)
+    return replace(sending.so_far, lost=lost)
 
 
 def _is_off(store: Store) -> bool:
@@ -182,6 +188,15 @@ class Sending:
         self._so_far = Pushed()
         self._clock_skew_ms = outbox.clock_skew_ms(store)
         self._has_begun = False
+        self._levels = levels.changes(store)
+
+    def goes_by_levels_of_now(self) -> None:
+        """What is made ready from now on is what its project shares now."""
+        self._levels = levels.changes(self._store)
+
+    def is_outdated(self) -> bool:
+        """Whether somebody has said since that a project shares more or less: throw away what is ready."""
+        return levels.changes(self._store) != self._levels
 
     @property
     def so_far(self) -> Pushed:
@@ -226,6 +241,8 @@ class Sending:
         """Send and settle; return False if it has to be halved, raise if nothing can be sent now."""
         if not batches.fits(body, part):
             return False
+        if self.is_outdated():
+            raise Offline("what a project shares was changed meanwhile")
         attempt = self.begun(part, len(body), "http")
         report = measures.report(self._store, len(part))
         return self.settled(part, attempt, lambda: self._upload(body, attempt.timestamp_ms, report))

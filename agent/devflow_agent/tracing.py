@@ -24,7 +24,7 @@ from devflow_agent.config import Home, iso
 from devflow_agent.outbox import Attempt, Record
 from devflow_agent.remote import Remote
 from devflow_agent.settings import Settings
-from devflow_agent.store import Project, Store
+from devflow_agent.store import Level, Project, Store
 
 SHOWN_ATTEMPTS: Final = 5
 
@@ -111,6 +111,8 @@ def _why_not_asked(
         return str(general)
     if general == Why.OFF:
         return "sync is off: not even an event's id leaves this PC"
+    if project is not None and project.level is Level.OFF:
+        return "its project shares nothing: not even an event's id leaves this PC"
     if record is None:
         return (
             "an event that is not of this PC is found by its time, too: --at TIME" if at_ms is None else None
@@ -290,6 +292,7 @@ def _of_pending(
 
 
 _SAID: Final = {
+    Why.HELD: "its project shares nothing (`devflow sync share`), so it is held back here",
     Why.DAMAGED: "the credentials cannot be read",
     Why.NO_SERVER: "this PC reports to no server",
     Why.SIGNED_OUT: "nobody is signed in",

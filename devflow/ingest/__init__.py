@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from devflow import access, audit, db, retention, rollups, wire
+from devflow import access, audit, db, pseudonyms, retention, rollups, wire
 from devflow.access import Action
 from devflow.audit import Act
 from devflow.crypto import Vault
@@ -152,12 +152,13 @@ def _is_same(row: Any, content: bytes, event: Received, project_id: int) -> bool
     """Whether the stored row says what the event says; who saw it, and in which order, may differ."""
     if not content:  # erased at somebody's wish: nothing is left that could contradict
         return True
-    return (row.timestamp, row.project_id, row.event_type, content) == (
-        event.timestamp,
-        project_id,
-        TYPE_NUMBER[wire.TYPE_OF[type(event.event_data)]],
-        wire.encode(event.event_data),
-    )
+    kind = wire.TYPE_OF[type(event.event_data)]
+    if (row.timestamp, row.project_id, row.event_type) != (event.timestamp, project_id, TYPE_NUMBER[kind]):
+        return False
+    if content == wire.encode(event.event_data):
+        return True
+    # Who shares numbers only sends the same event without its names; what came first stays.
+    return pseudonyms.tell_the_same(wire.decode(content, wire.DATA[kind]), event.event_data)
 
 
 def _note(session: Session, sender: Sender, contradicting: Sequence[UUID]) -> None:

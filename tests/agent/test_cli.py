@@ -350,7 +350,14 @@ def test_exit_codes_of_push_say_what_happened(cli: Cli, server: ScriptedServer) 
     server.script.append(refuse_first("invalid", retryable=False))
     refused = cli.run("sync", "push", "--json")
     assert refused.returncode == 5
-    assert json.loads(refused.stdout) == {"synced": 1, "failed": 1, "kept": 0, "lost": 0, "pending": 0}
+    assert json.loads(refused.stdout) == {
+        "synced": 1,
+        "failed": 1,
+        "kept": 0,
+        "lost": 0,
+        "pending": 0,
+        "heldBack": 0,
+    }
     server.token, server.refresh_refused = "another", True
     assert "is signed out" in cli.fails(3, "sync", "push", "--all")
     assert len(server.stored) == 1

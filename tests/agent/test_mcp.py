@@ -17,11 +17,11 @@ from mcp import Client, StdioServerParameters, stdio_client
 from mcp.types import CallToolResult, TextContent
 
 from devflow import wire
-from devflow_agent import credentials
+from devflow_agent import credentials, levels
 from devflow_agent.config import Home, now_ms
 from devflow_agent.mcp_server import build
 from devflow_agent.settings import Settings
-from devflow_agent.store import Observation, Store
+from devflow_agent.store import Level, Observation, Store
 from tests.agent.outbox import Outbox
 from tests.agent.scripted_server import ScriptedServer, hang_up, refuse_first
 
@@ -226,6 +226,24 @@ def test_a_trigger_sends_and_the_history_shows_it(outbox: Outbox, server: Script
 
     with_client(outbox.home, talk)
     assert len(server.stored) == 3
+
+
+def test_the_status_says_what_each_project_shares_and_what_is_held_back(
+    outbox: Outbox, server: ScriptedServer
+) -> None:
+    outbox.record(2)
+
+    async def talk(client: Client) -> None:
+        status = await answer(client, "sync_status")
+        assert status["linkedProjects"] == ["shop -> Shop (shares metadata)"]
+        levels.choose(outbox.store, {outbox.project.id: outbox.project.path}, Level.OFF)
+        status = await answer(client, "sync_status")
+        assert status["linkedProjects"] == ["shop -> Shop (shares nothing)"]
+        assert (status["syncQueueSize"], status["heldBack"]) == (0, 2)
+        assert (await answer(client, "sync_trigger"))["synced"] == 0
+        assert server.uploads == []
+
+    with_client(outbox.home, talk)
 
 
 def test_an_assistant_is_told_how_sync_is_doing_and_what_is_wrong(

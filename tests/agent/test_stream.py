@@ -5,25 +5,27 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 import requests
 
-from devflow import wire
+from devflow import pseudonyms, wire
 from devflow.errors import Invalid
-from devflow_agent import credentials, stream
+from devflow_agent import batches, credentials, levels, stream
 from devflow_agent import outbox as rows
 from devflow_agent.live import Live, Patience
 from devflow_agent.remote import Timeouts, Unavailable
 from devflow_agent.settings import Settings
+from devflow_agent.store import Level
 from devflow_agent.sync import Backoff, one_sender
 from tests.agent import scripted_stream
 from tests.agent.outbox import START_MS, Outbox
+from tests.agent.recorded import add_project
 from tests.agent.scripted_server import (
     Answer,
     Play,
@@ -44,6 +46,7 @@ from tests.agent.scripted_stream import (
     store_and_keep_silent,
     swallow,
 )
+from tests.repo import Repo
 
 DEADLINE_S = 10.0
 QUICK = Timeouts(connect_s=0.5, read_s=1, answer_s=2)
@@ -692,6 +695,76 @@ def test_switching_it_off_closes_the_stream_within_a_second(
     outbox.store.set_settings(**change)
     until(lambda: not streams.open_ones)
     assert time.monotonic() - began < 1
+
+
+def share(outbox: Outbox, level: Level) -> None:
+    levels.choose(outbox.store, {outbox.project.id: outbox.project.path}, level)
+
+
+def test_a_project_that_shares_nothing_sends_nothing_over_an_open_stream_and_others_do(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    server.projects.append({"projectId": str(uuid4()), "name": "Till"})
+    other = add_project(outbox.store, "till")
+    outbox.link(other, 1)
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.record(1)
+    until(synced(outbox, 1))
+    share(outbox, Level.OFF)
+    held = outbox.record(150)  # more than a stream is for
+    sent = outbox.record(2, other)
+    until(synced(outbox, 3))
+    assert streams.ids[1:] == [str(event_id) for event_id in sent]
+    assert server.uploads == []
+    share(outbox, Level.METADATA)
+    until(synced(outbox, 153))
+    assert {str(event_id) for event_id in held} <= server.stored.keys()
+
+
+def test_no_name_goes_over_an_open_stream_once_metrics_are_shared(
+    outbox: Outbox, server: ScriptedServer, streams: ScriptedStreams, start: Callable[..., Running]
+) -> None:
+    repo = Repo(outbox.project.path)
+    repo.write("a.py", "1\n")
+    repo.commit()
+    start()
+    until(lambda: streams.opened == 1)
+    outbox.record(1)
+    until(synced(outbox, 1))
+    share(outbox, Level.METRICS)
+    outbox.record(5)
+    until(synced(outbox, 6))
+    (named,), *unnamed = (
+        [event["eventData"]["path"] for event in batch.json["events"]] for batch in streams.batches
+    )
+    assert named == "src/a.py"
+    assert all(pseudonyms.is_one(path) for paths in unnamed for path in paths)
+    assert len(streams.ids) == 6
+
+
+def test_what_a_level_forbids_is_not_sent_by_a_loop_that_has_made_it_ready(
+    outbox: Outbox,
+    streams: ScriptedStreams,
+    start: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The choice comes after the batch was made and before it is sent."""
+    made = batches.as_json
+
+    def made_and_forbidden(part: Sequence[batches.Sendable], device_id: UUID) -> bytes:
+        share(outbox, Level.OFF)
+        return made(part, device_id)
+
+    start()
+    until(lambda: streams.opened == 1)
+    monkeypatch.setattr(batches, "as_json", made_and_forbidden)
+    outbox.record(3)
+    until(lambda: rows.held(outbox.store) == 3)
+    outbox.store.set_settings(sync_enabled=False)
+    until(lambda: not streams.open_ones)
+    assert streams.batches == []
+    assert outbox.statuses() == {"pending": 3}
 
 
 def test_it_ends_with_the_daemon_also_with_batches_on_their_way(

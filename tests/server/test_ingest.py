@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from devflow import rollups, wire
+from devflow import pseudonyms, rollups, wire
 from devflow.errors import Invalid
 from devflow.ingest import authors, files, rows
 from devflow.models import Cell, Event, File
@@ -67,6 +67,45 @@ def test_the_same_id_with_other_content_is_a_conflict_and_overwrites_nothing(wor
     with world.reading() as session:
         (kept,) = session.scalars(select(Event))
         assert world.vault.open(rows.DATA, kept.event_id, kept.data) == wire.encode(saved("a.py"))
+
+
+@pytest.mark.parametrize("is_named_first", [True, False])
+def test_the_same_event_with_and_without_names_is_one_and_what_came_first_stays(
+    world: World, is_named_first: bool
+) -> None:
+    ada, bob = world.person("Ada"), world.person("Bob")
+    one = world.project("one", ada, bob)
+    named = commit(ada.author, "src/a.py", "src/b.py")
+    forms = [named, pseudonyms.without_names(bytes(32), named)]
+    first, second = forms if is_named_first else forms[::-1]
+    event = world.event(ada, one, first, NOW_MS)
+    world.send(ada, event)
+    of_bob = world.event(bob, one, second, NOW_MS)
+    again = msgspec.structs.replace(of_bob, id=event.id)
+    of_a_shallow_clone = pseudonyms.without_names(bytes(31), named)
+    third = msgspec.structs.replace(event, event_data=msgspec.Raw(wire.encode(of_a_shallow_clone)))
+    for sender, sent in ((bob, again), (ada, third), (ada, event)):
+        assert world.send(sender, sent) == wire.BatchResult(success=True, synced_ids=[event.id], errors=[])
+    with world.reading() as session:
+        (kept,) = session.scalars(select(Event))
+        assert world.vault.open(rows.DATA, kept.event_id, kept.data) == wire.encode(first)
+    assert count(world, File) == 2
+
+
+def test_without_names_other_numbers_are_a_conflict_all_the_same(world: World) -> None:
+    ada = world.person("Ada")
+    one = world.project("one", ada)
+    named = commit(ada.author, "src/a.py", "src/b.py", insertions=3)
+    event = world.event(ada, one, named, NOW_MS)
+    world.send(ada, event)
+    more, fewer = (
+        msgspec.structs.replace(named, insertions=4),
+        msgspec.structs.replace(named, files=named.files[:1]),
+    )
+    for other in (more, fewer):
+        hidden = msgspec.Raw(wire.encode(pseudonyms.without_names(bytes(32), other)))
+        result = world.send(ada, msgspec.structs.replace(event, event_data=hidden))
+        assert [error.code for error in result.errors] == [ErrorCode.CONFLICT]
 
 
 def test_an_id_with_two_contents_in_one_batch_is_refused_both_times(world: World) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from devflow import own_feed
+from devflow import own_feed, pseudonyms, wire
 from devflow.models import Event
 from tests import build
 from tests.browsing import Team, one, soup, text
@@ -39,6 +39,22 @@ def test_each_reads_the_own_events_and_of_others_days(team: Team) -> None:
     assert "Bob" not in text(page, "#others")
     assert "1 commit, 2 saves by 2 people" in text(soup(team.browser("ada").get("/feed")), "#others")
     assert soup(team.browser("eve").get("/feed")).select("#own, #others") == []
+
+
+def test_what_was_sent_without_names_is_shown_as_such(team: Team) -> None:
+    old, new = (pseudonyms.of_path(bytes(32), path) for path in ("old.py", "notes"))
+    tag, bob = pseudonyms.of_ref(bytes(32), "v1"), team.people["bob"].author
+    team.report("bob", (build.NOW_MS, wire.FileRenamed(path=new, old_path=old)))
+    team.report("bob", (build.NOW_MS - 1_000, wire.TagCreated(tag=tag, sha="a" * 40, author=bob)))
+    team.report("bob", (build.NOW_MS - 2_000, wire.FileRenamed(path="b → c.py", old_path=old)))
+    expected = [
+        f"a file not named ({old[:5]}…, .py) → a file not named ({new[:5]}…)",
+        f"a tag not named ({tag[:5]}…)",
+        f"a file not named ({old[:5]}…, .py) → b → c.py",
+    ]
+    assert [row[2] for row in own_rows(team, "bob")] == expected
+    answer = team.browser("bob").get("/feed?export=events")
+    assert [row["about"] for row in csv.DictReader(io.StringIO(answer.text))] == expected
 
 
 def test_filters_stand_in_the_address(team: Team) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bs4 import BeautifulSoup
 from sqlalchemy import select
 
-from devflow import wire
+from devflow import pseudonyms, wire
 from devflow.audit import Act
 from devflow.models import AuditEntry, ProjectMember, Role
 from tests import build, town
@@ -318,6 +318,30 @@ def test_branches_are_told_of_days_with_three_people_and_tags_always(crew: Crew)
         "secret-cem",
         "v1.0",
     ]
+
+
+def test_what_somebody_does_not_name_is_shown_as_such(crew: Crew) -> None:
+    assert "numbers only" not in crew.open("cem").get_text()
+    key = bytes(32)
+    file = pseudonyms.of_path(key, "src/secret.py")
+    plan = pseudonyms.of_path(key, "plan")
+    for name in ("bob", "cem", "dan"):
+        crew.team.report(name, (NOW_MS - 2 * MINUTE_MS, build.saved(file)))
+    crew.team.report("bob", (NOW_MS - 3 * DAY_MS, build.commit(build.STRANGER, plan)))
+    branch, tag = pseudonyms.of_ref(key, "main"), pseudonyms.of_ref(key, "v2")
+    crew.team.report("dan", (NOW_MS - MINUTE_MS, wire.BranchSwitched(branch=branch, previous=None)))
+    crew.team.report("dan", (NOW_MS - MINUTE_MS, wire.TagCreated(tag=tag, sha=SHA, author=None)))
+    page = crew.open("cem")
+    files = {row[0] for row in body(page, "files")}
+    assert {f"a file not named ({file[:5]}…, .py)", f"a file not named ({plan[:5]}…)"} < files
+    assert "Some share numbers only" in text(page, "#files")
+    refs = {row[2] for row in body(page, "refs")}
+    assert {f"a branch not named ({branch[:5]}…)", f"a tag not named ({tag[:5]}…)"} < refs
+    assert "Some share numbers only" in text(page, "#refs")
+    exported = {row["file"] for row in crew.export("cem", "files")}
+    assert f"a file not named ({file[:5]}…, .py)" in exported
+    told = {row["name"] for row in crew.export("cem", "refs")}
+    assert f"a tag not named ({tag[:5]}…)" in told
 
 
 def test_at_most_twenty_branches_are_told_the_newest_first(crew: Crew) -> None:

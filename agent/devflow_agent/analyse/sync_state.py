@@ -13,12 +13,14 @@ from devflow_agent.measures import measured
 from devflow_agent.network import Quality
 from devflow_agent.outbox import Attempt
 from devflow_agent.settings import Settings
-from devflow_agent.store import Store
+from devflow_agent.store import Level, Store
 
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
     """The numbers are as in ``Measures``, ``alerts`` those on now with since when and what they mean;
+    ``linked`` are projects as (name, the server's name, level), and ``held`` events wait, beside those
+    ``pending``, in such of them as share nothing;
     ``batch_size`` is the developer's limit, ``current_batch_size`` what the network takes now;
     ``clock_skew_ms`` is how far this PC's clock was ahead of the server's then; ``sharing_trouble`` why
     settings could not be shared the last time, None if they could. ``damage`` says why
@@ -27,13 +29,14 @@ class SyncState:
     enabled: bool
     endpoint: str | None
     email: str | None
-    linked: list[tuple[str, str]]
+    linked: list[tuple[str, str, Level]]
     interval_s: int
     batch_size: int
     current_batch_size: int
     network: Quality
     alerts: list[tuple[Alert, int, str]]
     pending: int
+    held: int
     synced: int
     failed: int
     last_attempt: Attempt | None
@@ -62,13 +65,18 @@ def sync_state(home: Home, store: Store, clock: Callable[[], int] = now_ms) -> S
         enabled=settings.sync_enabled,
         endpoint=None if server is None else server.server_url,
         email=None if account is None else account.email,
-        linked=[(project.name, project.remote_name) for project in store.projects() if project.remote_name],
+        linked=[
+            (project.name, project.remote_name, project.level)
+            for project in store.projects()
+            if project.remote_name
+        ],
         interval_s=settings.sync_interval_s,
         batch_size=settings.sync_batch_size,
         current_batch_size=network.batch_size(store, settings, now),
         network=network.quality(network.judged(store, now)),
         alerts=[(alert, since, alerts.text(alert, found, settings)) for alert, since in on.items()],
         pending=counts["pending"],
+        held=outbox.held(store),
         synced=counts["synced"],
         failed=counts["failed"],
         last_attempt=found.attempts[0] if found.attempts else None,

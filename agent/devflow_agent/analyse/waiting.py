@@ -12,12 +12,13 @@ from devflow_agent import credentials, daemon_lock, network, outbox
 from devflow_agent.config import Home
 from devflow_agent.outbox import Kind, Pause
 from devflow_agent.settings import Settings
-from devflow_agent.store import Project, Store
+from devflow_agent.store import Level, Project, Store
 
 
 class Why(StrEnum):
     """Why something waits; the first that holds, from what has to be done first."""
 
+    HELD = "shares nothing"
     DAMAGED = "damaged"
     NO_SERVER = "no server"
     SIGNED_OUT = "signed out"
@@ -30,6 +31,7 @@ class Why(StrEnum):
 
 
 STEPS = {
+    Why.HELD: "nothing, or `devflow sync share metrics` or `metadata` in the project's folder sends it",
     Why.DAMAGED: "delete the credentials file and run `devflow sync init URL`",
     Why.NO_SERVER: "`devflow sync init URL` sets up a server",
     Why.SIGNED_OUT: "`devflow sync auth` signs in",
@@ -59,9 +61,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """``size`` is of linked projects, as everywhere; ``projects`` are all in which something waits."""
+    """``size`` is what is to be sent, as everywhere; ``held`` waits beside it in linked projects that share
+    nothing. ``projects`` are all in which something waits."""
 
     size: int
+    held: int
     projects: list[Waiting]
     batch_size: int
     next_batch: int
@@ -82,6 +86,7 @@ def queue(home: Home, store: Store, now_ms: int) -> Queue:
     }
     return Queue(
         size=size,
+        held=outbox.held(store),
         projects=[_of_project(project, found, general) for project, found in of_each.items() if found],
         batch_size=batch_size,
         next_batch=min(batch_size, size),
@@ -108,6 +113,8 @@ def general_reason(home: Home, store: Store, settings: Settings, now_ms: int) ->
 
 def of_project(project: Project, general: Why, *, is_refused: bool) -> Why:
     """Why an event of this project waits."""
+    if project.level is Level.OFF:
+        return Why.HELD
     if project.remote_id is None and general not in (Why.DAMAGED, Why.NO_SERVER, Why.SIGNED_OUT):
         return Why.NOT_LINKED
     return Why.REFUSED if is_refused and general in (Why.DUE, Why.NOBODY_SENDS) else general

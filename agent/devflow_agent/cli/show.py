@@ -21,9 +21,11 @@ from devflow_agent.config import Home, iso
 from devflow_agent.local_calendar import Calendar
 from devflow_agent.outbox import Attempt
 from devflow_agent.plain import counted, plain
-from devflow_agent.store import Event, Project, Store
+from devflow_agent.store import Event, Level, Project, Store
 
 LAST_EVENTS: Final = 5
+SHARES: Final = {Level.OFF: "nothing", Level.METRICS: "metrics", Level.METADATA: "metadata"}
+"""In a sentence."""
 DAY_MS: Final = 86_400_000
 
 
@@ -65,6 +67,7 @@ def as_data(seen: Overview) -> dict[str, Any]:
                 "name": project.name,
                 "path": str(project.path),
                 "linkedTo": None if project.remote_id is None else str(project.remote_id),
+                "shares": project.level,
                 "events": seen.counts[project.id].total(),
             }
             for project in seen.projects
@@ -95,13 +98,16 @@ def sync_data(sync: SyncState) -> dict[str, Any]:
         "endpoint": sync.endpoint,
         "email": sync.email,
         "damage": sync.damage,
-        "linked": [{"name": name, "remoteName": remote} for name, remote in sync.linked],
+        "linked": [
+            {"name": name, "remoteName": remote, "shares": level} for name, remote, level in sync.linked
+        ],
         "intervalSeconds": sync.interval_s,
         "batchSize": sync.batch_size,
         "currentBatchSize": sync.current_batch_size,
         "networkQuality": sync.network,
         "syncQueueSize": sync.pending,
         "pending": sync.pending,
+        "heldBack": sync.held,
         "synced": sync.synced,
         "failed": sync.failed,
         "lastSyncTime": None if sync.last_success_ms is None else iso(sync.last_success_ms),
@@ -187,13 +193,16 @@ def sync_lines(sync: SyncState) -> list[str]:
         return [f"{lines[0]}; nothing leaves this PC (`devflow sync init URL` sets up a server)"]
     lines.append(f"  server    {plain(sync.endpoint)}")
     lines.append(f"  signed in {plain(sync.email) if sync.email else 'no: `devflow sync auth`'}")
-    for name, remote in sync.linked:
-        lines.append(f"  project   {plain(name)} -> {plain(remote)}")
+    for name, remote, level in sync.linked:
+        lines.append(f"  project   {plain(name)} -> {plain(remote)}, shares {SHARES[level]}")
     if not sync.linked:
         lines.append("  project   none linked: `devflow sync enable` in a repository")
     if sync.shares_settings:
         lines.append(f"  settings  {plain(sync.sharing_trouble or 'in common with your other PCs')}")
-    lines.append(f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused")
+    held = f", {sync.held:,} held back (`devflow sync share`)" if sync.held else ""
+    lines.append(
+        f"  events    {sync.pending:,} waiting, {sync.synced:,} synced, {sync.failed:,} refused{held}"
+    )
     lines.append(
         f"  network   {sync.network}: {sync.current_batch_size:,} events an upload at most{_numbers(sync)}"
     )

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from devflow import wire
+from devflow import pseudonyms, wire
 from devflow.errors import Busy, Invalid
 from devflow.wire import EventType, FileChange
 from devflow_agent.collect import git_log, git_program, git_refs
@@ -242,7 +242,8 @@ def _commit(commit: LoggedCommit, committed: int) -> Iterator[wire.Commit | wire
         files_changed=len(commit.files),
         files=commit.files,
     )
-    if len(wire.encode(data)) <= _MAX_DATA_BYTES:
+    bare = msgspec.structs.replace(data, files=[])
+    if len(wire.encode(bare)) + sum(map(_weight, commit.files)) <= _MAX_DATA_BYTES:
         yield data
         return
     first, *more = _parts(commit.files)
@@ -256,13 +257,23 @@ def _parts(changes: Iterable[FileChange]) -> Iterator[list[FileChange]]:
     part: list[FileChange] = []
     size = 0
     for change in changes:
-        weight = len(wire.encode(change)) + 1
+        weight = _weight(change)
         if part and size + weight > _MAX_FILES_BYTES:
             yield part
             part, size = [], 0
         part.append(change)
         size += weight
     yield part
+
+
+def _weight(change: FileChange) -> int:
+    """The bytes it takes in an event at most, with its names or with pseudonyms.
+
+    Whatever a clone shares, it cuts a commit where the others do: the parts are the same events everywhere.
+    """
+    names = [name for name in (change.path, change.old_path) if name is not None]
+    longer = sum(max(pseudonyms.LONGEST - len(name), 0) for name in names)
+    return len(wire.encode(change)) + longer + 1
 
 
 def _of_tags(seen: Known, refs: Refs, refused: list[str]) -> Iterator[Observation]:

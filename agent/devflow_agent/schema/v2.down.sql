@@ -9,6 +9,8 @@ INSERT INTO main.events (local_id, id, timestamp, project_id, event_type, event_
 DROP TABLE sync_logs;
 DROP TABLE downloaded;
 DELETE FROM settings WHERE key = 'sync_download_cursor';
+DROP VIEW sync_sharing;
+DROP TABLE sync_levels;
 DROP TABLE sync_projects;
 DROP TABLE sync_counts;
 DROP INDEX events_refused;

@@ -31,6 +31,23 @@ CREATE TABLE sync_projects (
     remote_name TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What a project shares, where somebody has chosen it; no row, all that its events hold. The key of its
+-- pseudonyms is kept once it was found, so that a file keeps its own.
+CREATE TABLE sync_levels (
+    project_id     TEXT PRIMARY KEY REFERENCES projects (id),
+    level          TEXT NOT NULL CHECK (level IN ('off', 'metrics', 'metadata')),
+    pseudonym_key  TEXT,                    -- 64 hex digits
+    is_key_common  INTEGER,                 -- 1: every clone has the same; 0: drawn for this PC alone
+    CHECK (level <> 'metrics' OR pseudonym_key IS NOT NULL),
+    CHECK ((pseudonym_key IS NULL) = (is_key_common IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- The only one that whatever sends may ask: linked projects that share anything.
+CREATE VIEW sync_sharing AS
+    SELECT project_id, remote_id, coalesce(level, 'metadata') AS level, pseudonym_key
+    FROM sync_projects LEFT JOIN sync_levels USING (project_id)
+    WHERE coalesce(level, 'metadata') <> 'off';
+
 -- What the developer's other PCs sent, for who wants it here; never sent from here.
 CREATE TABLE downloaded (
     id          TEXT PRIMARY KEY,

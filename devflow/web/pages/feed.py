@@ -52,7 +52,7 @@ ENTRIES: Final = Table[Row](
         "time": lambda row: i18n.iso(row.entry.at_ms),
         "type": lambda row: row.entry.kind.value,
         "project": lambda row: row.project.name,
-        "about": lambda row: row.entry.about,
+        "about": lambda row: words.entry_about(row.entry),
         "insertions": lambda row: row.entry.insertions,
         "deletions": lambda row: row.entry.deletions,
         "id": lambda row: str(row.entry.id),

@@ -80,7 +80,7 @@ PEOPLE: Final = Table[PersonRow](
 FILES: Final = Table[HotFile](
     "files",
     {
-        "file": lambda row: row.path,
+        "file": lambda row: None if row.path is None else words.file_name(row.path),
         "periods": lambda row: row.periods,
         "people": lambda row: row.people,
     },
@@ -90,7 +90,7 @@ REFS: Final = Table[Ref](
     {
         "day": lambda row: row.day.isoformat(),
         "kind": lambda row: str(row.kind),
-        "name": lambda row: row.name,
+        "name": lambda row: None if row.name is None else words.ref_name(row.name, row.kind),
         "times": lambda row: row.times,
     },
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from devflow import pseudonyms
 from devflow.access import Action
 from devflow.accounts.directory import State
 from devflow.models import Role
+from devflow.own_feed import ARROW, Entry
 from devflow.web.i18n import gettext, ngettext
 from devflow.web.pages import bp
 from devflow.wire import EventType
@@ -91,6 +95,54 @@ def ref_act(kind: EventType) -> str:
             return gettext("tag created")
         case other:
             raise AssertionError(f"expected a kind of branches or tags, got {other}")
+
+
+@bp.app_template_filter("file_name")
+def file_name(path: str) -> str:
+    """A path, or in words that its developer shares numbers only."""
+    if not pseudonyms.is_one(path):
+        return path
+    ending = pseudonyms.ending_of(path)
+    if ending:
+        return gettext("a file not named (%(begins)s…, .%(ending)s)", begins=path[:_BEGINS], ending=ending)
+    return gettext("a file not named (%(begins)s…)", begins=path[:_BEGINS])
+
+
+@bp.app_template_filter("ref_name")
+def ref_name(name: str, kind: EventType) -> str:
+    """The name of a branch or a tag, or in words that its developer shares numbers only."""
+    if not pseudonyms.is_one(name):
+        return name
+    if kind == EventType.TAG_CREATED:
+        return gettext("a tag not named (%(begins)s…)", begins=name[:_BEGINS])
+    return gettext("a branch not named (%(begins)s…)", begins=name[:_BEGINS])
+
+
+@bp.app_template_filter("entry_about")
+def entry_about(entry: Entry) -> str | None:
+    """What an event of one's own is about, as ``Entry.about`` tells."""
+    if entry.about is None:
+        return None
+    if entry.kind in _OF_REFS:
+        return ref_name(entry.about, entry.kind)
+    return ARROW.join(map(file_name, entry.about.split(ARROW)))
+
+
+@bp.app_template_test("not_named")
+def is_not_named(name: str | None) -> bool:
+    return name is not None and pseudonyms.is_one(name)
+
+
+_BEGINS: Final = 5
+"""Characters of a pseudonym: enough to tell the few on a page apart."""
+_OF_REFS: Final = frozenset(
+    {
+        EventType.BRANCH_SWITCHED,
+        EventType.BRANCH_CREATED,
+        EventType.BRANCH_DELETED,
+        EventType.TAG_CREATED,
+    }
+)
 
 
 @bp.app_template_filter("event_type")

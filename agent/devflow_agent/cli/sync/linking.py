@@ -30,12 +30,13 @@ def enable(run: Run, path: str, project_id: str | None, link_only: bool) -> None
     """
     from devflow_agent import enrolment
 
-    project = _project_at(run, Path(path))
+    project = project_at(run, Path(path))
     chosen = enrolment.link(run.home, run.store, run.http, project, project_id, switch_on=not link_only)
     is_on = Settings.load(run.store).sync_enabled
     state = "on" if is_on else "off"
     click.echo(
-        f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is {state}"
+        f"{plain(project.name)} reports to {plain(chosen.name)} ({chosen.project_id}); sync is {state},"
+        f" it shares {project.level}"
     )
     waiting = outbox.counts(run.store)["pending"]
     then = (
@@ -46,7 +47,7 @@ def enable(run: Run, path: str, project_id: str | None, link_only: bool) -> None
     click.echo(f"waiting: {counted(waiting, 'event')}; next: {then}")
 
 
-def _project_at(run: Run, path: Path) -> Project:
+def project_at(run: Run, path: Path) -> Project:
     from devflow_agent.collect import git
 
     repository = git.open_repository(path)

@@ -45,7 +45,7 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
             )
         except Offline as error:
             raise Offline(f"{error}; everything is kept, try again later") from error
-    waiting = outbox.counts(run.store)["pending"]
+    waiting, held = outbox.counts(run.store)["pending"], outbox.held(run.store)
     if to_json:
         as_json(
             {
@@ -54,10 +54,11 @@ def push(run: Run, retry_failed: bool, to_json: bool) -> None:
                 "kept": pushed.kept,
                 "lost": pushed.lost,
                 "pending": waiting,
+                "heldBack": held,
             }
         )
     else:
-        click.echo(_said(pushed, waiting))
+        click.echo(_said(pushed, waiting) + _held(held))
     if pushed.failed:
         run.exit_code = Exit.REFUSED
 
@@ -73,6 +74,10 @@ def _said(pushed: Pushed, waiting: int) -> str:
     if waiting:
         said.append(f"{waiting:,} wait")
     return ", ".join(said)
+
+
+def _held(events: int) -> str:
+    return f"; {counted(events, 'event')} held back (`devflow sync share`)" if events else ""
 
 
 @click.command("retry")
@@ -114,7 +119,7 @@ def preview(run: Run, limit: int | None, to_json: bool) -> None:
     if to_json:
         _exactly(found.body)
         return
-    click.echo(_headline(found, server.server_url))
+    click.echo(_headline(found, server.server_url) + _held(outbox.held(run.store)))
     if found.events:
         as_json(msgspec.json.decode(found.body))
 
@@ -129,7 +134,7 @@ def _exactly(body: bytes) -> None:
 
 def _headline(found: Preview, url: str) -> str:
     if not found.events:
-        return "nothing would be sent: no event of a linked project waits"
+        return "nothing would be sent: no event of a project that shares anything waits"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.by_type.items())
     return (
         f"to {plain(url)}: {counted(found.events, 'event')} ({kinds}) in {len(found.body):,} bytes,"

@@ -58,6 +58,7 @@ def _queue_data(found: Queue) -> dict[str, Any]:
 
     return {
         "syncQueueSize": found.size,
+        "heldBack": found.held,
         "oldest": None if found.oldest_ms is None else iso(found.oldest_ms),
         "nextBatch": found.next_batch,
         "currentBatchSize": found.batch_size,
@@ -69,6 +70,7 @@ def _queue_data(found: Queue) -> dict[str, Any]:
                 "projectId": str(one.project.id),
                 "name": one.project.name,
                 "linkedTo": one.project.remote_name,
+                "shares": one.project.level,
                 "events": one.events,
                 "oldest": iso(one.oldest_ms),
                 "byType": dict(sorted(one.by_type.items())),
@@ -84,7 +86,8 @@ def _queue_data(found: Queue) -> dict[str, Any]:
 def _queue_lines(found: Queue) -> list[str]:
     if not found.projects:
         return ["nothing waits"]
-    lines = [f"{found.size:,} to send, {found.next_batch:,} with the next batch"]
+    held = f"; {found.held:,} held back, of projects that share nothing" if found.held else ""
+    lines = [f"{found.size:,} to send, {found.next_batch:,} with the next batch{held}"]
     for one in found.projects:
         lines += ["", *_project_lines(one, found.pause)]
     return lines
