@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -114,6 +115,18 @@ def test_the_server_has_nothing_to_ask_others_with() -> None:
         for each in imports(ROOT)
         if _covers("app devflow", each.module) and _covers(talking, each.name)
     } == {"devflow.cache.shared", "devflow.healthcheck", "devflow.web.worker"}
+
+
+def test_the_wheel_has_what_the_agent_imports_of_ours_and_no_more() -> None:
+    shared, found = set[str](), {"devflow_agent"}
+    while found:
+        needed = {each.name for each in imports(ROOT) if _covers(" ".join(found), each.module)}
+        modules = {".".join(name.split(".")[:2]) for name in needed if name.startswith("devflow.")}
+        found = {module for module in modules if (ROOT / f"{module.replace('.', '/')}.py").exists()} - shared
+        shared |= found
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    files = {f"{module.replace('.', '/')}.py" for module in shared}
+    assert set(wheel["only-include"]) == files | {"agent/devflow_agent", "devflow/__init__.py"}
 
 
 def test_nothing_runs_text_as_code_or_reads_objects_that_could() -> None:
