@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -185,6 +185,11 @@ class Settings:
         return urlsplit(self.public_url).scheme == "https"
 
     @property
+    def is_plain_elsewhere(self) -> bool:
+        """Whether agents come by plain http from other PCs, which they do only if told to accept it."""
+        return not self.is_https and not _is_loopback(self.public_host)
+
+    @property
     def public_host(self) -> str:
         """The name in the public address, in lower case and without a port."""
         return urlsplit(self.public_url).hostname or ""
@@ -251,3 +256,13 @@ def _check_proxy(entry: str) -> None:
             "DEVFLOW_TRUSTED_PROXIES: expected addresses, networks such as 10.0.0.0/8, or unix, "
             f"separated by commas, got {entry[:50]!r}"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    """As the agent tells it: by the address, not by what a name may lead to."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -69,13 +69,14 @@ class State:
     """What views depend on, at one look.
 
     ``generations`` are of projects and ``heard`` of PCs (when last) by their ids; ``counting`` are
-    projects with days that are still to be derived.
+    projects with days that are still to be derived, ``names`` those of projects.
     """
 
     generations: Mapping[int, int] = field(default_factory=dict)
     heard: Mapping[int, int | None] = field(default_factory=dict)
     counting: frozenset[int] = frozenset()
     hour: int = 0
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,16 @@ class Watched:
     generations: Mapping[int, int]
     heard: Mapping[int, int | None] = field(default_factory=dict)
     hour: int = 0
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Of the projects: to be renamed changes no number, but what pages call it."""
 
     @classmethod
-    def of(cls, projects: Iterable[Project], devices: Iterable[Device], now_ms: int) -> Watched:
+    def of(cls, projects: Collection[Project], devices: Iterable[Device], now_ms: int) -> Watched:
         return cls(
             {project.id: project.generation for project in projects},
             {device.id: device.last_seen_at for device in devices},
             now_ms // HOUR_MS,
+            {project.id: project.name for project in projects},
         )
 
     def now(self, state: State) -> Watched:
@@ -100,11 +104,13 @@ class Watched:
             {each: state.generations.get(each, -1) for each in self.generations},
             {each: state.heard.get(each) for each in self.heard},
             state.hour,
+            {each: state.names.get(each, name) for each, name in self.names.items()},
         )
 
     def version(self, key: Hashable) -> str:
         """Of what the view ``key`` shows of these things: the same after a restart of this release."""
-        things = (sorted(self.generations.items()), sorted(self.heard.items()), self.hour)
+        of_each = (self.generations, self.heard, self.names)
+        things = (*(sorted(each.items()) for each in of_each), self.hour)
         return hashlib.sha256(repr((devflow.__version__, key, things)).encode()).hexdigest()[:24]
 
 
@@ -323,13 +329,16 @@ class Hub:
         is_counting = exists().where(Mark.project_id == Project.id)
         projects = session.execute(
             # In one statement, which sees one moment.
-            select(Project.id, Project.generation, is_counting).where(Project.deleted_at.is_(None))
+            select(Project.id, Project.generation, Project.name, is_counting).where(
+                Project.deleted_at.is_(None)
+            )
         ).all()
         heard = session.execute(select(Device.id, Device.last_seen_at))
         return State(
-            generations={project_id: generation for project_id, generation, _ in projects},
+            generations={row.id: row.generation for row in projects},
+            names={row.id: row.name for row in projects},
             heard={row.id: row.last_seen_at for row in heard},
-            counting=frozenset(project_id for project_id, _, is_marked in projects if is_marked),
+            counting=frozenset(project_id for project_id, *_, is_marked in projects if is_marked),
             hour=self._now() // HOUR_MS,
         ), moved > 0
 

@@ -151,6 +151,11 @@ def own(session: Session, person: Person) -> Sequence[Device]:
     return session.scalars(_in_order(select(Device).where(Device.person_id == person.id))).all()
 
 
+def has_one_in_use(session: Session, person: Person) -> bool:
+    mine = select(Device.id).where(Device.person_id == person.id, Device.revoked_at.is_(None))
+    return session.execute(mine.limit(1)).first() is not None
+
+
 def everybodys(session: Session, person: Person) -> list[tuple[Device, Person]]:
     """All devices with their owners, in the same order; raise Unauthorized unless the person manages them."""
     access.require(person, Action.MANAGE_DEVICES)

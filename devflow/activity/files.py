@@ -41,13 +41,17 @@ def hot_files(
     parts: Sequence[Part],
     spans: Sequence[tuple[date, date]],
     zone: ZoneInfo,
+    of_person: int | None = None,
 ) -> list[HotFile]:
     """Those changed in the most of the spans that the parts lie in; one statement, and no more names opened.
 
-    A file that only one or two people changed would say what one of them works on: it is left out.
+    A file that only one or two people changed would say what one of them works on: it is left out, but
+    for who asks for their own: ``of_person`` counts that person's parts alone, and leaves out none.
     """
+    if of_person is not None:
+        parts = [part for part in parts if part.person_id == of_person]
     changed_by = _by_person(parts)
-    told = _told(changed_by)
+    told = _told(changed_by) if of_person is None else changed_by.get(of_person, BitMap())
     in_periods = Counter[int]()
     for files in periods.by_span(parts, spans, zone, _united):
         in_periods.update(files & told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +19,7 @@ from devflow.models import Role
 from devflow.web import live
 from devflow.web.pages import labels, overview
 from tests import build
-from tests.browsing import Browser, Team, one, serving, soup
+from tests.browsing import Browser, Team, one, serving, soup, text
 from tests.visitor import within
 from tests.web.test_in_a_browser import sign_in
 
@@ -145,6 +145,40 @@ def test_a_right_lost_while_the_page_is_being_asked_for_is_noticed(
         monkeypatch.setattr(overview, "Watched", SimpleNamespace(of=late))
         with stream(bob, of) as chunks:
             assert [each for each in chunks if b"data:" in each] == []
+
+
+def test_a_new_name_of_a_project_comes_to_open_pages(busy: Team) -> None:
+    ada, bob = busy.browser("ada"), busy.browser("bob")
+    pages = {busy.page: "#heading", "/": "#projects"}
+    with ExitStack() as open_pages:
+        chunks = {page: open_pages.enter_context(stream(bob, address(bob, page))) for page in pages}
+        for each in chunks.values():
+            next(each)
+        ways = {page: address(bob, page) for page in pages}
+        ada.post(f"{busy.page}/name", name="borealis")
+        for each in chunks.values():
+            list(each)  # what may change rights ends streams, and browsers come again
+    for page, target in pages.items():
+        with stream(bob, ways[page], Last_Event_ID=version(ways[page])) as again:
+            next(again)
+            number, panels = told(again)
+        assert "borealis" in panels[target].get_text()
+        assert number == version(address(bob, page))
+
+
+@pytest.mark.parametrize("kind", ["team", "person"])
+def test_so_does_one_of_a_team_and_of_oneself(busy: Team, kind: str) -> None:
+    bob, team = busy.browser("bob"), busy.world.team("Platform", {busy.people["bob"]: Role.MANAGER})
+    page, form = {
+        "team": (f"/teams/{team.public_id}", f"/teams/{team.public_id}/name"),
+        "person": (f"/people/{busy.people['bob'].public_id}", "/me/account/name"),
+    }[kind]
+    way = address(bob, page)
+    bob.post(form, name="Bright")
+    with stream(bob, way) as chunks:
+        next(chunks)
+        _, panels = told(chunks)
+    assert panels["#heading"].get_text() == "Bright" == text(soup(bob.get(page)), "h1")
 
 
 def test_whoever_was_signed_out_is_told_that_it_is_over(busy: Team) -> None:

@@ -19,7 +19,7 @@ from devflow.cache import Cache
 from devflow.models import AuditEntry, Person, Project, ProjectMember, Role
 from tests import build, town
 from tests.browsing import MINUS, Team, figures, one, soup, table, text
-from tests.web.test_live import address, stream
+from tests.web.test_live import address, stream, told
 from tests.web.test_teams import statements
 
 
@@ -263,6 +263,20 @@ def test_a_team_can_be_chosen(led: Team) -> None:
     assert text(chosen, "#team option[selected]") == "other"
     assert led.browser("bob").get(f"/?team={other.public_id}").status_code == 404
     assert lea.get("/?team=core").status_code == 400
+
+
+def test_who_has_no_pc_in_use_is_led_to_the_first_steps(team: Team) -> None:
+    bob = team.browser("bob")
+    assert soup(bob.get("/")).select("#no-pc") == []
+    bob.post(f"/devices/{team.people['bob'].device_id}/revoke")
+    assert one(soup(bob.get("/")), "#no-pc a")["href"] == "/start"
+    assert soup(team.browser("cem").get("/")).select("#no-pc") == [], "it is of who looks"
+    with stream(bob, address(bob)) as chunks:
+        next(chunks)
+        team.report("cem", (build.NOW_MS - build.MINUTE_MS, build.saved()))
+        _, panels = told(chunks)
+    assert not any(panel.select("#no-pc") for panel in panels.values())
+    team.context.hub.end()
 
 
 def test_on_a_monday_there_is_no_whole_day_to_compare(busy: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,7 +271,7 @@ def test_the_own_page_stays_up_to_date_and_equals_a_fresh_load(crew: Crew) -> No
         number, panels = told(chunks)
     fresh = soup(bob.get(crew.page))
     assert version(address(bob, crew.page)) == number
-    assert list(panels) == ["#fresh", "#totals", "#trend", "#days", "#projects"]
+    assert list(panels) == ["#heading", "#fresh", "#totals", "#trend", "#days", "#projects"]
     for target, panel in panels.items():
         assert panel.decode_contents().split() == one(fresh, target).decode_contents().split()
     assert figures(fresh)["Commits"] == ["38"]

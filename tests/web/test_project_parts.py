@@ -24,7 +24,8 @@ from tests.web.test_live import address, caught_up, stream, told, version
 from tests.web.test_teams import statements
 
 SHA = "a" * 40
-PANELS = ["days", "fresh", "figures", "charts", "people", "hours", "files", "refs", "types", "languages"]
+PANELS = ["heading", "days", "fresh", "figures", "charts", "people", "hours", "files", "refs"]
+PANELS += ["types", "languages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def test_one_kind_of_event_is_told_of_three_people_or_more(crew: Crew) -> None:
     assert figures(page)["Files changed"] == ["5"]
     days = [row[1] for row in table(page, "commits")]
     assert days[:3] == ["0", "not told", "0"], "yesterday two people saved files"
-    assert all(not one(page, f"#{panel}").get_text().strip() for panel in PANELS[4:])
+    assert all(not one(page, f"#{panel}").get_text().strip() for panel in PANELS[5:])
     alone = crew.open("bob", "?type=git.branch_created")
     assert "fewer than three people" in text(alone, "#figures")
     assert alone.select(".figure") == []
@@ -292,6 +293,29 @@ def test_hot_files_are_those_of_three_people_or_of_nobody_known(crew: Crew) -> N
     assert crew.export("cem", "files")[0] == {"file": "src/shared.py", "periods": "2", "people": "3"}
 
 
+def test_where_no_three_people_changed_a_file_the_page_says_why_there_is_none(team: Team) -> None:
+    team.report("bob", (NOW_MS - MINUTE_MS, build.saved("mine.py")))
+    page = soup(team.browser("cem").get(team.page))
+    assert page.select("#files table") == []
+    assert "No file of this range was changed by three people" in text(page, "#files")
+    assert "Choose yourself above" in text(page, "#files")
+
+
+def test_everybody_sees_the_files_of_their_own_part_and_a_lead_not_those_of_another(crew: Crew) -> None:
+    mine = ("src/alone.py", "src/alone.py")
+    crew.team.report("bob", *((NOW_MS - day * DAY_MS, build.saved(path)) for day, path in enumerate(mine)))
+    bob = crew.team.people["bob"].public_id
+    own = crew.open("bob", f"?person={bob}")
+    assert text(own, "#hot-title") == "Your hot files"
+    assert ["src/alone.py", "2"] in body(own, "files")
+    assert "LICENSE" not in text(own, "#files"), "a stranger's"
+    assert crew.export("bob", "files", f"&person={bob}")[0]["people"] == "1"
+    for who, query in (("lea", f"?person={bob}"), ("bob", ""), ("cem", "")):
+        page = crew.open(who, query)
+        assert text(page, "#hot-title") == "Hot files"
+        assert "alone.py" not in page.get_text()
+
+
 def test_only_as_many_names_are_opened_as_are_shown(crew: Crew) -> None:
     for name in ("bob", "cem", "dan"):
         files = [f"many/{number}.py" for number in range(40)]
@@ -308,6 +332,7 @@ def test_branches_are_told_of_days_with_three_people_and_tags_always(crew: Crew)
         ["Nov 17, 2026", "tag created", "v1.0", "1"],
     ]
     assert "1 day with fewer is left out" in text(page, "#refs")
+    assert "Commits and merges say no branch" in text(page, "#refs")
     assert "secret" not in page.get_text()
     # Once a third person worked on that day nobody can tell whose they are.
     crew.team.report("dan", (NOW_MS - DAY_MS, build.saved()))

@@ -8,9 +8,11 @@ import pytest
 from bs4 import BeautifulSoup
 
 from devflow import wire
+from devflow.errors import Invalid
 from devflow.models import Device, Project, Role
+from devflow_agent import credentials
 from tests import build
-from tests.browsing import Browser, Team, one, soup, text
+from tests.browsing import OURS, Browser, Team, one, soup, text
 from tests.web.test_invitations import invite
 from tests.web.test_live import address, save, stream, told
 from tests.web.test_metrics import statements
@@ -71,6 +73,44 @@ def test_what_a_revoked_pc_sent_is_no_step_of_the_next_one(team: Team) -> None:
     bob = team.browser("bob")
     bob.post(f"/devices/{team.people['bob'].device_id}/revoke")
     assert ticked(soup(bob.get("/start"))) == set()
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("http://devflow.example:8080", "devflow sync init --insecure-http http://devflow.example:8080"),
+        ("http://192.0.2.7", "devflow sync init --insecure-http http://192.0.2.7"),
+        ("http://127.0.0.1:8080", "devflow sync init http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "devflow sync init 'http://[::1]:8080'"),
+        ("https://devflow.example", "devflow sync init https://devflow.example"),
+    ],
+)
+def test_over_plain_http_the_command_accepts_it_and_the_page_warns(
+    team: Team, url: str, command: str
+) -> None:
+    served = team.under(public_url=url)
+    client = served.app.test_client()
+    account = {"email": "bob@example.org", "password": build.PASSWORD}
+    assert client.post("/sign-in", data=account, headers=OURS, base_url=url).status_code == 302
+    pages = [soup(client.get(address, base_url=url)) for address in ("/start", team.page)]
+    assert text(pages[0], "#server") == command
+    for page in pages:
+        assert command in [code.get_text() for code in page.select("code")]
+        assert ("plain http" in page.get_text()) == ("--insecure-http" in command)
+        if "--insecure-http" in command:
+            with pytest.raises(Invalid, match="--insecure-http"):
+                credentials.checked_url(url, insecure_http=False)
+        else:
+            assert credentials.checked_url(url, insecure_http=False) == url
+
+
+def test_what_is_refused_as_expired_is_said_where_events_are_not_kept_for_ever(team: Team) -> None:
+    ada, bob = team.browser("ada"), team.browser("bob")
+    for days, said in (("100", ["Aug 1, 2026"]), ("forever", [])):
+        ada.post("/retention", days=days, sure="1")
+        found = [each.get_text() for each in soup(bob.get("/start")).select("#taken-from")]
+        assert len(found) == len(said)
+        assert all(day in text for day, text in zip(said, found, strict=True))
 
 
 def test_the_agents_version_is_told_once_it_has_said_it(team: Team) -> None:

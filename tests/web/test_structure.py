@@ -27,6 +27,7 @@ from tests.staged import Staged, stage
 
 CONTROLS: Final = "input:not([type=hidden]), select, textarea"
 PRESSED: Final = "a[href], button, summary"
+ASKING: Final = "[hx-get], [hx-post], [hx-put], [hx-patch], [hx-delete]"
 REFERRING: Final = ("aria-labelledby", "aria-describedby", "for")
 WITHOUT_A_PLACE: Final = (403, 404, 429)
 FROM_OUTSIDE: Final = ("/invite/", "/language", "/reset/", "/sign-in")
@@ -103,6 +104,7 @@ def flaws(page: BeautifulSoup, *, has_place: bool = True) -> Iterator[str]:
     yield from _of_ids(page)
     yield from _of_controls(page)
     yield from _of_names(page)
+    yield from _of_what_needs_no_script(page)
     yield from _of_tables(page)
     if has_place and page.select("form.who"):
         yield from _of_the_place(page)
@@ -172,6 +174,23 @@ def _of_names(page: BeautifulSoup) -> Iterator[str]:
         assert form is not None
         aims.setdefault(name_of(button), set()).add(str(form["action"]))
     yield from (f"buttons called {name} do {does}" for name, does in aims.items() if len(does) > 1)
+
+
+def _of_what_needs_no_script(page: BeautifulSoup) -> Iterator[str]:
+    """What only a script would make do something, or show: links, buttons and forms work by themselves."""
+    for asking in page.select(ASKING):
+        if asking.name != "a" or asking.get("href") != asking.get("hx-get"):
+            yield f"asks by script alone: {asking}"
+    for form in page.select("form"):
+        if not form.select("button:not([type]), button[type=submit]"):
+            yield f"cannot be sent: {form}"
+        if form.get("method") == "post" and not form.get("action"):
+            yield f"does not say where it is sent: {form}"
+    for button in page.select("button"):
+        if button.find_parent("form") is None or button.get("type") in ("button", "reset"):
+            yield f"does nothing by itself: {button}"
+    yield from (f"leads nowhere: {link}" for link in page.select("a:not([href]), a[href='#'], [onclick]"))
+    yield from (f"not shown: {each}" for each in page.select("[hidden], template"))
 
 
 def name_of(element: Tag) -> str:

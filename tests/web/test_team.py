@@ -22,7 +22,7 @@ from tests.web.test_live import address, stream, told, version
 from tests.web.test_teams import statements
 
 HELP = ("stuck", "balance", "carried")
-SHARED = ["#fresh", "#totals", "#trend", "#load", "#focus", "#projects"]
+SHARED = ["#heading", "#fresh", "#totals", "#trend", "#load", "#focus", "#projects"]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,18 @@ def install() -> Install | None:
     return None if wheel is None else Install(wheel, f"{settings.public_url.rstrip('/')}/agent/{NAME}")
 
 
+@bp.app_template_global("server_command")
+def server_command() -> str:
+    """What names this server to the agent; over plain http with the word that this is accepted."""
+    accepted = " --insecure-http" if is_plain_elsewhere() else ""
+    return f"devflow sync init{accepted} {shlex.quote(context().settings.public_url)}"
+
+
+@bp.app_template_global("is_plain_elsewhere")
+def is_plain_elsewhere() -> bool:
+    return context().settings.is_plain_elsewhere
+
+
 @bp.get("/agent")
 @guard.public("the agent is the same for everybody, and has no secret in it")
 def agent() -> ResponseReturnValue:

@@ -14,7 +14,7 @@ from devflow.accounts import devices
 from devflow.errors import Invalid
 from devflow.live import Watched
 from devflow.web import guard, live
-from devflow.web.current import context, now, session
+from devflow.web.current import now, session
 from devflow.web.i18n import said
 from devflow.web.pages import bp
 from devflow.web.pages.devices import PCS, panels, rows
@@ -50,7 +50,6 @@ def _show(status: int = 200, **mistake: Any) -> Response:
         exports={"pcs": lambda: PCS.csv(PCS.sorted(rows(person_id), order))},
         status=status,
         devices=own,
-        public_url=context().settings.public_url,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from devflow import access, activity, projects, windows
 from devflow.access import Action
+from devflow.accounts import devices
 from devflow.activity import NOTHING, Numbers, Overview, PersonWeek, ProjectRow, Seen
 from devflow.errors import Invalid
 from devflow.live import Watched
@@ -118,6 +119,7 @@ def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Res
         status=status,
         today=today,
         has_projects=bool(look.projects),
+        has_pc=not live.is_whole() or devices.has_one_in_use(session(), viewer()),
         # Who is shown no people has none to choose from.
         teams=_teams() if look.named or team else [],
         team=team,

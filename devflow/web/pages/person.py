@@ -162,7 +162,7 @@ def _show_own(here: str) -> Response:
     found = look()
     return live.page(
         "person/page.html",
-        key=(person_id, open_ids, str(asked), str(days_order), str(projects_order)),
+        key=(person_id, subject.name, open_ids, str(asked), str(days_order), str(projects_order)),
         watched=watched,
         panels=lambda: _panels(look, days_order, projects_order),
         exports=_exports(found, days_order, projects_order),
@@ -247,6 +247,7 @@ def _panels(look: Callable[[], Look], days: Order, projects: Order) -> live.Draw
         }
 
     return {
+        "heading": plain,
         "fresh": plain,
         "totals": plain,
         "trend": lambda: {**plain(), "charts": _charts(look().shown)},

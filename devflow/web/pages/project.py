@@ -32,11 +32,12 @@ TABLES: Final = (PEOPLE, FILES, REFS, CUTS, LANGUAGES)
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The person whose part is drawn apart; ``whose`` says in words whose it is."""
+    """The person whose part is drawn apart; ``whose`` says in words whose it is, ``is_own`` the viewer's."""
 
     id: int
     public_id: str
     whose: str
+    is_own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,6 @@ def project(project: Project) -> ResponseReturnValue:
         kind=look.kind,
         kinds=[(kind, words.event_type(kind)) for kind in EventType],
         may_send=access.may_on(session(), viewer(), Action.SEND_EVENTS, project),
-        public_url=context().settings.public_url,
         taken_from=retention.taken_from(session(), now()),
         may_keep_longer=access.may(viewer(), Action.MANAGE_RETENTION),
     )
@@ -103,7 +103,8 @@ def _look(project: Project, seen: list[Seen]) -> tuple[Look, bool]:
         named = (*named, Seen(person.id, person.public_id, person.name, False))
     chosen = None
     if person is not None:
-        chosen = Chosen(person.id, str(person.public_id), person.name if is_of_another else gettext("yours"))
+        whose = person.name if is_of_another else gettext("yours")
+        chosen = Chosen(person.id, str(person.public_id), whose, is_own=not is_of_another)
     kind = _kind()
     if kind is not None and is_of_another:
         raise Invalid("expected type without person: what kinds of events another person made is not told")
@@ -131,6 +132,7 @@ class Drawing:
 
     def panels(self) -> live.Draw:
         draw: dict[str, Callable[[], Mapping[str, Any]]] = {
+            "heading": lambda: {"project": self.project},
             "days": self._plain,
             "fresh": self._plain,
             "figures": self._plain,
@@ -148,7 +150,11 @@ class Drawing:
                 "is_named": bool(self.look.named),
             },
             "hours": lambda: {**self._plain(), **self._hours()},
-            "files": lambda: {**self._plain(), **self._table(FILES, self.files())},
+            "files": lambda: {
+                **self._plain(),
+                "is_own": self._own_id() is not None,
+                **self._table(FILES, self.files()),
+            },
             "refs": lambda: {
                 **self._plain(),
                 "hidden": self.refs.hidden,
@@ -210,7 +216,8 @@ class Drawing:
 
     def files(self) -> list[activity.HotFile]:
         spans = [(period.first, period.last) for period in self.shown.periods]
-        return activity.hot_files(session(), context().vault, self.shown.parts, spans, calendar().zone)
+        parts, zone, own = self.shown.parts, calendar().zone, self._own_id()
+        return activity.hot_files(session(), context().vault, parts, spans, zone, of_person=own)
 
     def _plain(self) -> dict[str, Any]:
         shown = self.shown
@@ -230,6 +237,10 @@ class Drawing:
             "is_detailed": not self.look.kind and not shown.total.is_empty,
             "whose": self.look.chosen.whose if self.look.chosen else "",
         }
+
+    def _own_id(self) -> int | None:
+        """The viewer's id if their own part is chosen; then nobody else shares this drawing."""
+        return self.look.chosen.id if self.look.chosen and self.look.chosen.is_own else None
 
     def _part(self) -> str | None:
         return self.look.chosen.whose if self.look.chosen else None

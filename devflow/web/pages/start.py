@@ -16,7 +16,7 @@ from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from devflow import access, own_feed, projects, wire
+from devflow import access, own_feed, projects, retention, wire
 from devflow.access import Action
 from devflow.accounts import devices
 from devflow.errors import Invalid, NotFound
@@ -78,7 +78,7 @@ def _show(status: int = 200, *, name: str = "", wrong: str | None = None) -> Res
         status=status,
         projects=mine,
         project=chosen,
-        public_url=context().settings.public_url,
+        taken_from=retention.taken_from(session(), now()) if live.is_whole() else None,
         may_create=access.may(viewer(), Action.CREATE_PROJECTS),
         name=name,
         wrong=wrong,

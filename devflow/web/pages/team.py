@@ -121,14 +121,14 @@ PEOPLE: Final = Table[MemberRow](
 def team(team: Team) -> ResponseReturnValue:
     only = filters.project_id(request.args)
     look = _look(team, only)
-    asked, order, people_order = look.asked, PROJECTS.order(), PEOPLE.order()
+    team_id, asked, order, people_order = team.id, look.asked, PROJECTS.order(), PEOPLE.order()
     return live.page(
         "team/page.html",
-        key=(asked.members, asked.projects, str(asked.chosen), str(order)),
+        key=(team.id, team.name, asked.members, asked.projects, str(asked.chosen), str(order)),
         watched=Watched.of(
             [project for project in look.everywhere if project.id in asked.projects], (), now()
         ),
-        panels=lambda: _panels(asked, order),
+        panels=lambda: _panels(team_id, asked, order),
         exports={
             "projects": lambda: PROJECTS.csv(PROJECTS.sorted(_found(asked).projects, order)),
             "people": lambda: PEOPLE.csv(PEOPLE.sorted(_people(look).rows, people_order)),
@@ -217,7 +217,7 @@ def _leave_receipts(others: Sequence[Member], shown: Sequence[tuple[date, date]]
         guard.act(work)
 
 
-def _panels(asked: Asked, order: Order) -> live.Draw:
+def _panels(team_id: int, asked: Asked, order: Order) -> live.Draw:
     """What everybody sees alike who may see this team and these projects."""
 
     def plain() -> Mapping[str, Any]:
@@ -235,6 +235,7 @@ def _panels(asked: Asked, order: Order) -> live.Draw:
     if not (asked.members and asked.projects):
         return {}
     return {
+        "heading": lambda: {"team": session().get_one(Team, team_id)},
         "fresh": plain,
         "totals": plain,
         "trend": lambda: {**plain(), "charts": _charts(_found(asked).periods)},
