@@ -245,7 +245,7 @@ def test_installing_the_agent_brings_neither_flask_nor_sqlalchemy(tmp_path: Path
     names = ZipFile(wheel).namelist()
     assert "devflow_agent/schema/v1.up.sql" in names
     shared = {name for name in names if name.startswith("devflow/")}
-    modules = ("__init__", "active_time", "errors", "windows", "wire")
+    modules = ("__init__", "active_time", "errors", "languages", "pseudonyms", "windows", "wire")
     assert shared == {f"devflow/{module}.py" for module in modules}
     locked = (root / "requirements/agent.txt").read_text().lower()
     assert "\nflask==" not in locked and "\nsqlalchemy==" not in locked
