@@ -106,7 +106,7 @@ def recounted(
         int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1_000)
         for day in (first, last + timedelta(days=1))
     )
-    events = events_of(world, person) if stored is None else stored
+    events, limit_ms = events_of(world, person) if stored is None else stored, world.calendar.idle_limit_ms
     for event in events:
         if event.project_id in ids and low <= event.timestamp < high:
             plain.events += 1
@@ -115,7 +115,7 @@ def recounted(
             plain.deletions += event.deletions
             plain.files |= set(rollups.unpack_files(event.files))
     for earlier, later in pairwise(events):
-        if earlier.project_id in ids and later.timestamp - earlier.timestamp <= world.calendar.idle_limit_ms:
+        if earlier.project_id in ids and later.timestamp - earlier.timestamp <= limit_ms:
             plain.active_ms += max(0, min(later.timestamp, high) - max(earlier.timestamp, low))
     return plain.numbers()
 
