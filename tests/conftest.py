@@ -38,8 +38,15 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: from then on Playwright's own event loop forbids ``asyncio.run`` to others."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    """Browser tests last: from then on Playwright's own event loop forbids ``asyncio.run`` to others.
+
+    Of those the long ones come first, so that no process has one left when the others are done.
+    """
+    items.sort(
+        key=lambda item: (
+            "browser" in getattr(item, "fixturenames", ()) and 1 + (item.get_closest_marker("long") is None)
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ def sights(place: Place, new: Place) -> list[Sight]:
     return every_page.one_each(found)
 
 
+@pytest.mark.long
 def test_every_page_is_quiet_light_still_and_open_to_all(
     browser: Browser, place: Place, sights: list[Sight]
 ) -> None:
@@ -61,6 +62,7 @@ def test_every_page_is_quiet_light_still_and_open_to_all(
     assert len(sights) > 30, "pages were met at all"
 
 
+@pytest.mark.long
 def test_so_are_the_first_pages_of_a_new_server(browser: Browser, new: Place) -> None:
     with serving(new.app) as site:
         flaws = list(_flaws(browser, new, site, every_page.sights(new)))

@@ -153,6 +153,7 @@ def test_every_column_is_known_to_hold_text_or_none() -> None:
     assert not columns & set(hostile.OUR_WORDS)
 
 
+@pytest.mark.long
 def test_hostile_text_is_text_on_every_page(planted: Team, browser: Browser) -> None:
     shown, kinds = "", set[str]()
     wrongs: dict[tuple[str | None, str], list[str]] = {}
@@ -169,6 +170,7 @@ def test_hostile_text_is_text_on_every_page(planted: Team, browser: Browser) -> 
         assert " ".join(text.split()) in " ".join(shown.split()), "names were on the pages at all"
 
 
+@pytest.mark.long
 def test_hostile_text_in_an_address_is_text(planted: Team, browser: Browser) -> None:
     names = {"from", "to"} | {
         name
@@ -188,6 +190,7 @@ def test_hostile_text_in_an_address_is_text(planted: Team, browser: Browser) -> 
             assert watched.open(f"{address}?{query}") == [], (address, text)
 
 
+@pytest.mark.long
 def test_hostile_text_in_a_form_comes_back_as_text(team: Team, browser: Browser) -> None:
     """Each form is sent with the strings in all its fields, and taken or refused."""
     with serving(team.app) as site:

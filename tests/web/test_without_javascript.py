@@ -127,6 +127,7 @@ def without_script(
         context.close()
 
 
+@pytest.mark.long
 def test_every_page_can_be_read_and_asked_for_other_things(
     browser: Browser, staged: tuple[Context, Staged]
 ) -> None:
@@ -225,6 +226,7 @@ def a_place(context: Context, staged: Staged) -> Place:
     )
 
 
+@pytest.mark.long
 def test_every_form_that_changes_something_can_be_sent(
     browser: Browser, staged: tuple[Context, Staged], tmp_path: Path
 ) -> None:
