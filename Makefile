@@ -21,8 +21,10 @@ PYTEST_ARGS ?=
 # Thousands of databases come and go: where memory can hold them, the disk need not. Containers often
 # have 64 MB of it.
 SCRATCH := $(shell test "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)" -gt 4000000 2>/dev/null && echo /dev/shm)
-# Processes that the tests are shared out to: one more than there are cores, since many of them wait.
+# Processes that the tests are shared out to: one more than there are cores, since many of them wait. Each is
+# given few at a time, so that none is left with a hundred when the others are done.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+AT_ONCE := 8
 
 .PHONY: help
 help: ## List what make can do.
@@ -36,7 +38,7 @@ test: setup chromium strace ## Check style and types, and run every test. PYTEST
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/pytest --numprocesses=$(WORKERS) --durations=10 $(PYTEST_ARGS)
+	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) $(BIN)/pytest --numprocesses=$(WORKERS) --maxschedchunk=$(AT_ONCE) --durations=10 $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: setup strace ## Run the long tests: hundreds of kills at random moments. PYTEST_ARGS="-k word" narrows it.
