@@ -24,7 +24,7 @@ SCRATCH := $(shell test "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)
 # Processes that the tests are shared out to: one more than there are cores, since many of them wait. Each is
 # given few at a time, so that none is left with a hundred when the others are done.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-AT_ONCE := 8
+AT_ONCE := 2
 
 .PHONY: help
 help: ## List what make can do.
