@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import build
 from tests.browsing import Team, serving
@@ -48,8 +48,8 @@ def sign_in(page: Page, site: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
 
-def bars(page: Page) -> int:
-    return page.locator("section[aria-labelledby=commits-title] .slot").count()
+def bars(page: Page) -> Locator:
+    return page.locator("section[aria-labelledby=commits-title] .slot")
 
 
 def test_a_range_link_changes_the_charts_without_loading_the_page_and_back_returns(bob: Open) -> None:
@@ -57,24 +57,24 @@ def test_a_range_link_changes_the_charts_without_loading_the_page_and_back_retur
     page.goto(bob.address)
     page.get_by_role("link", name="atlas").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("atlas")
-    assert bars(page) == 30
+    expect(bars(page)).to_have_count(30)
     page.evaluate("window.stayed = true")
 
     page.get_by_role("link", name="90 days").click()
     expect(page.locator("#range-90d")).to_have_attribute("aria-current", "true")
-    assert bars(page) == 90
-    assert page.url == f"{bob.project}?range=90d"
+    expect(bars(page)).to_have_count(90)
+    expect(page).to_have_url(f"{bob.project}?range=90d")
 
     page.get_by_role("link", name="1 year").click()
     expect(page.get_by_role("heading", name="Commits per week")).to_be_visible()
-    assert page.locator("main").count() == 1
+    expect(page.locator("main")).to_have_count(1)
 
     page.go_back()
     expect(page.locator("#range-90d")).to_have_attribute("aria-current", "true")
-    assert bars(page) == 90
+    expect(bars(page)).to_have_count(90)
     page.go_back()
     expect(page.locator("#range-30d")).to_have_attribute("aria-current", "true")
-    assert page.url == bob.project
+    expect(page).to_have_url(bob.project)
     assert page.evaluate("window.stayed") is True
 
     page.go_back()
@@ -87,8 +87,8 @@ def test_links_still_work_in_what_htmx_put_there(bob: Open) -> None:
     for name, count in (("90d", 90), ("30d", 30), ("90d", 90)):
         page.locator(f"#range-{name}").click()
         expect(page.locator(f"#range-{name}")).to_have_attribute("aria-current", "true")
-        assert bars(page) == count
-        assert page.evaluate("document.activeElement.id") == f"range-{name}"
+        expect(bars(page)).to_have_count(count)
+        expect(page.locator(f"#range-{name}")).to_be_focused()
 
 
 def test_what_just_came_in_shows_by_itself_when_it_is_counted(bob: Open) -> None:
@@ -163,12 +163,12 @@ def test_the_pages_work_without_javascript(busy: Team, site: str, browser: Brows
     sign_in(page, site)
     page.get_by_role("link", name="atlas").click()
     page.get_by_role("link", name="90 days").click()
-    assert page.url == f"{site}{busy.page}?range=90d"
-    assert bars(page) == 90
+    expect(page).to_have_url(f"{site}{busy.page}?range=90d")
+    expect(bars(page)).to_have_count(90)
     page.get_by_label("From", exact=True).fill("2026-11-10")
     page.get_by_label("To", exact=True).fill("2026-11-19")
     page.get_by_role("button", name="Show").click()
-    assert bars(page) == 10
+    expect(bars(page)).to_have_count(10)
     page.locator("section[aria-labelledby=commits-title] summary").click()
     expect(page.locator("section[aria-labelledby=commits-title] tbody tr")).to_have_count(10)
     page.get_by_role("button", name="Sign out").click()
