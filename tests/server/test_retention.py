@@ -228,7 +228,7 @@ DEED = st.tuples(
 
 @pytest.mark.parametrize("zone", ZONES)
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
