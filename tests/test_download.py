@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.cli import Cli
@@ -47,6 +48,7 @@ def test_a_pc_counts_what_the_other_one_sent_once_it_has_fetched_it(
     assert "0 events fetched, 1 of other PCs are here" in lap.ok("sync", "download", "--always")
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # a matter of the PCs
 def test_a_setting_that_both_share_is_chosen_once(server: ServerProcess, tmp_path: Path) -> None:
     desk, lap = two_pcs(server, tmp_path)
     desk.ok("sync", "configure", "--interval", "60", "--share-settings")

@@ -179,6 +179,7 @@ def test_sending_everything_again_changes_nothing(visitor: Visitor, cli: Cli) ->
     assert visitor.figures(page) == figures
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # no server, no database of it
 def test_with_the_server_down_every_local_command_works(visitor: Visitor, cli: Cli, repo: Repo) -> None:
     page = enrol(cli, visitor)
     visitor.server.kill()
@@ -197,6 +198,7 @@ def test_with_the_server_down_every_local_command_works(visitor: Visitor, cli: C
 MARKER = "xyzzy-marker"
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # a matter of the PC
 def test_what_stands_in_files_and_messages_never_leaves_the_pc(visitor: Visitor, tmp_path: Path) -> None:
     repo = Repo(tmp_path / "secrets")
     repo.git("config", "user.email", EMAIL)

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import msgspec
+import pytest
 import requests
 from sqlalchemy import func, select, update
 
@@ -18,6 +19,7 @@ from tests.server_process import ServerProcess
 from tests.visitor import EMAIL, PASSWORD, Visitor, enrol, within
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # a matter of the PC
 def test_sync_pauses_says_so_once_and_goes_on_by_itself_after_signing_in(
     server: ServerProcess, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
 import requests
 from sqlalchemy import delete
 
@@ -23,6 +24,7 @@ def forget_events(server: ServerProcess) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # a matter of the PC
 def test_a_trace_and_a_test_tell_what_a_real_server_has(server: ServerProcess, tmp_path: Path) -> None:
     with set_up(server) as page:
         ada, other = (Pc.enrolled(server, tmp_path / name, page) for name in ("one", "two"))
