@@ -1,12 +1,13 @@
-"""Pictures of every page as each role sees it: ``python -m tests.screenshots FOLDER [NAME ...]``.
+"""Pictures of every page as each role sees it: ``python -m tests.screenshots FOLDER``, ``--help`` says more.
 
 Light and dark, on a phone and on a desktop, in every language; ``FOLDER/index.html`` shows them in a grid.
 Pages are held to what all keep while they are looked at (tests/looking.py), and the exit code is 1 if one
-does not, or is in no picture. With names, only pictures whose names begin with one of them.
+does not, or is in no picture.
 """
 
 from __future__ import annotations
 
+import argparse
 import html
 import itertools
 import logging
@@ -22,7 +23,7 @@ from flask import abort
 from playwright.sync_api import Browser, sync_playwright
 
 from devflow.web import guard
-from devflow.web.catalogs import OFFERED
+from devflow.web.catalogs import OFFERED, SOURCE
 from tests import build, every_page, looking, year
 from tests.browsing import serving
 from tests.every_page import Place, Sight
@@ -51,6 +52,7 @@ class Camera:
     browser: Browser
     folder: Path
     wanted: tuple[str, ...] = ()
+    languages: tuple[str, ...] = tuple(OFFERED)
     flaws: list[str] = field(default_factory=list)
     taken: dict[str, list[str]] = field(default_factory=dict)
     """Files of pictures, by what they show."""
@@ -58,7 +60,7 @@ class Camera:
     def look_around(self, place: Place, site: str, sights: Iterable[Sight]) -> None:
         """Take pictures of all, and hold each to what pages keep."""
         for language, (role, of_role) in itertools.product(
-            OFFERED, [(role, list(each)) for role, each in itertools.groupby(sights, lambda s: s.role)]
+            self.languages, [(role, list(each)) for role, each in itertools.groupby(sights, lambda s: s.role)]
         ):
             with looking.tab(self.browser, site, place.cookies[role], language) as tab:
                 for sight in of_role:
@@ -96,7 +98,7 @@ class Camera:
         if shot.press:
             with tab.page.expect_navigation():
                 tab.page.get_by_role("button", name=shot.press).first.click()
-        if not shot.name.startswith(self.wanted or ""):
+        if SOURCE not in self.languages or not shot.name.startswith(self.wanted or ""):
             return
         for theme, (size, width) in itertools.product(looking.THEMES, looking.WIDTHS.items()):
             tab.dress(theme, width)
@@ -127,23 +129,34 @@ class Camera:
         (self.folder / "index.html").write_text(f"{head}<table>{rows}</table>", "utf-8")
 
 
-def main(folder: Path, *wanted: str) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to put the pictures")
+    parser.add_argument("wanted", nargs="*", metavar="NAME", help="only pages whose names begin with one")
+    parser.add_argument("--language", choices=OFFERED, help="only pages in this one")
+    asked = parser.parse_args(arguments)
+    languages = (asked.language,) if asked.language else tuple(OFFERED)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        camera = take(browser, folder, wanted)
+        camera = take(browser, asked.folder, tuple(asked.wanted), languages)
         browser.close()
     taken = sum(map(len, camera.taken.values()))
-    print(f"{taken} pictures, {len(camera.flaws)} flaws: {folder / 'index.html'}")
+    print(f"{taken} pictures, {len(camera.flaws)} flaws: {asked.folder / 'index.html'}")
     return 1 if camera.flaws else 0
 
 
-def take(browser: Browser, pictures: Path, wanted: tuple[str, ...] = ()) -> Camera:
+def take(
+    browser: Browser,
+    pictures: Path,
+    wanted: tuple[str, ...] = (),
+    languages: tuple[str, ...] = tuple(OFFERED),
+) -> Camera:
     """All pictures, and what was found wrong while they were taken."""
     pictures.mkdir(parents=True, exist_ok=True)
-    camera = Camera(browser, pictures, wanted)
+    camera = Camera(browser, pictures, wanted, languages)
     with tempfile.TemporaryDirectory() as data:
         seen = _new_server(camera, Path(data) / "new")
         folder = Path(data) / "year"
@@ -244,4 +257,4 @@ def _to_an_admin(staged: Staged) -> Iterator[Shot]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
+    sys.exit(main())
