@@ -83,7 +83,9 @@ class Watched:
 
     def wrongs(self) -> list[str]:
         try:
-            found: list[str] = self.page.evaluate(_WRONGS, [hostile.MARK, hostile.PRODUCT])
+            # Unlike `evaluate` it does not wait for ever for a page that goes away meanwhile.
+            handle = self.page.wait_for_function(_WRONGS, arg=[hostile.MARK, hostile.PRODUCT])
+            found: list[str] = handle.json_value()
         except Error as error:
             found = [f"the page went away: {error.message}"]
         found, self.notes = found + self.notes, []
