@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow.activity import periods, shared
+from devflow.activity.occurrences import Occurrences
 from devflow.activity.sums import Part
 from devflow.crypto import Vault
 from devflow.ingest.files import PATH
@@ -52,16 +52,20 @@ def hot_files(
         parts = [part for part in parts if part.person_id == of_person]
     changed_by = _by_person(parts)
     told = _told(changed_by) if of_person is None else changed_by.get(of_person, BitMap())
-    in_periods = Counter[int]()
-    for files in periods.by_span(parts, spans, zone, _united):
-        in_periods.update(files & told)
-    by = Counter[int]()
-    for person_id, files in changed_by.items():
-        if person_id != NOBODY:
-            by.update(files & told)
-    hottest = sorted(in_periods, key=lambda file: (-in_periods[file], -by[file], file))[:MOST]
-    names = _names(session, vault, hottest)
-    return [HotFile(names.get(file), in_periods[file], by[file]) for file in hottest]
+    in_periods = Occurrences(periods.by_span(parts, spans, zone, _united))
+    by = Occurrences(files for person_id, files in changed_by.items() if person_id != NOBODY)
+    found = hottest(told, in_periods, by)
+    names = _names(session, vault, found)
+    return [HotFile(names.get(file), in_periods.of(file), by.of(file)) for file in found]
+
+
+def hottest(files: BitMap, in_periods: Occurrences, by: Occurrences) -> list[int]:
+    """Those of the most periods; of as many, those of the most people; and of as many, the first."""
+    hotter, as_hot = in_periods.most(files, MOST)
+    of_more, of_as_many = by.most(as_hot, MOST - len(hotter))
+    found = hotter | of_more
+    found |= of_as_many[: MOST - len(found)]
+    return sorted(found, key=lambda file: (-in_periods.of(file), -by.of(file), file))
 
 
 def _told(changed_by: dict[int, BitMap]) -> BitMap:
