@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from bs4 import BeautifulSoup, Comment, Tag
+from flask_babel import force_locale
 from werkzeug.test import TestResponse
 
 from devflow.context import Context
@@ -179,6 +180,15 @@ def test_a_cookie_of_nobodys_making_is_as_none(team: Team, cookie: str) -> None:
 def test_the_browsers_wish_decides_where_nobody_chose(team: Team, liked: str, given: str) -> None:
     answer = team.browser().get("/sign-in", Accept_Language=liked)
     assert one(soup(answer), "html")["lang"] == given
+
+
+def test_one_thread_reads_to_one_after_the_other_each_in_their_own(team: Team) -> None:
+    for language in ("ko", "en", "ko"):
+        with team.app.test_request_context(headers={"Accept-Language": language}):
+            assert i18n.language() == language
+            with team.app.app_context(), force_locale("en" if language == "ko" else "ko"):
+                assert i18n.language() != language
+            assert i18n.language() == language
 
 
 def test_caches_are_told_what_the_language_hangs_on(busy: Team) -> None:
