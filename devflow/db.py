@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from enum import IntEnum
 from itertools import chain
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from sqlalchemy import (
     CTE,
@@ -30,10 +30,13 @@ from sqlalchemy import (
     select,
     values,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 BUSY_TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 3
@@ -271,7 +274,11 @@ def _insert_new(dialect: str, model: Hashable, unique: tuple[str, ...]) -> postg
 def _insert(dialect: str, model: Any) -> postgresql.Insert | sqlite.Insert:
     # Into the table, not the model: rows that are no objects of the session come far cheaper.
     table = _table(model)
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # 4 MB, which a server on SQLite need not hold
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _table(model: Any) -> Table:

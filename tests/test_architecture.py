@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -114,6 +115,26 @@ def test_the_server_has_nothing_to_ask_others_with() -> None:
         for each in imports(ROOT)
         if _covers("app devflow", each.module) and _covers(talking, each.name)
     } == {"devflow.cache.shared", "devflow.healthcheck", "devflow.web.worker"}
+
+
+def test_a_server_on_sqlite_loads_nothing_that_it_does_not_use() -> None:
+    unused = [
+        "psycopg",
+        "alembic",
+        "redis",
+        "zxcvbn",
+        "segno",
+        "requests",
+        "urllib3",
+        "sqlalchemy.dialects.postgresql",
+    ]
+    loading = "import devflow.factory, devflow.jobs, devflow.web.worker, sys; print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", loading], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = said.stdout.split()
+    assert "devflow.web.pages" in loaded
+    assert [name for name in unused if name in loaded] == []
 
 
 def test_the_wheel_has_what_the_agent_imports_of_ours_and_no_more() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from devflow import windows
@@ -140,9 +140,8 @@ def _of_kind(session: Session, found: Project, kind: EventType, window: Window) 
 
 def reach(session: Session, found: Project, zone: ZoneInfo) -> tuple[date, date] | None:
     """The first and the last day with an event."""
-    low, high = session.execute(
-        select(func.min(Cell.start), func.max(Cell.start)).where(
-            Cell.project_id == found.id, Cell.grain == Grain.DAY
-        )
-    ).one()
+    day = select(Cell.start).where(Cell.project_id == found.id, Cell.grain == Grain.DAY)
+    # Either end by itself is at hand in the index; both at once would have SQLite read all between them.
+    ends = (day.order_by(order).limit(1).scalar_subquery() for order in (Cell.start, Cell.start.desc()))
+    low, high = session.execute(select(*ends)).one()
     return None if low is None else (windows.day_of(low, zone), windows.day_of(high, zone))
